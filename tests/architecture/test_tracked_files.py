@@ -7,7 +7,7 @@ import pytest
 from tests.support.components import REPOSITORY
 from tests.support.source import relative, tracked_files
 
-LOCKS = ["requirements.lock", "requirements-dev.lock"]
+LOCKS = ["requirements.lock", "requirements-dev.lock", ".ci/node.lock"]
 
 # Written in pieces so that this file does not hold what it looks for.
 REGISTRY_HOSTS = [
