@@ -347,8 +347,8 @@ def _parser() -> argparse.ArgumentParser:
 def _describe(result: Result) -> str:
     lines = [
         f"{result.artefacts} {result.kind} × {result.clients} clients in {result.seconds} s of racing",
-        f"  exactly one: {result.exactly_one}   none: {result.none}   "
-        f"more than one: {result.more_than_one} (at most {result.most})",
+        f"  exactly one: {result.exactly_one}   none: {result.none}",
+        f"  more than one: {result.more_than_one}   at most: {result.most}",
         f"  answers: {', '.join(f'{count} × {outcome}' for outcome, count in result.answers.items())}",
         f"  server errors: {result.server_errors}   dropped: {result.dropped}",
     ]
