@@ -48,7 +48,7 @@ class Installation:
 
     directory: Path
     environment: dict[str, str]
-    python: Path = Path(sys.executable)
+    program: tuple[str, ...] = (sys.executable, "-m", "server")
 
     def run(self, *arguments: str, stdin: str | None = None) -> str:
         """Run `gatepost ARGUMENTS` and return what it printed.
@@ -56,7 +56,7 @@ class Installation:
         Raises ServerFailed with both streams when the command does not exit with 0.
         """
         finished = subprocess.run(
-            [str(self.python), "-m", "server", *arguments],
+            [*self.program, *arguments],
             cwd=self.directory,
             env=self.environment,
             input=stdin,
@@ -166,7 +166,7 @@ def running(server: Server, *command: str) -> Iterator[Server]:
     """Run `gatepost COMMAND` as a server in its own process group until the context ends."""
     with server.log.open("ab") as log:
         server.process = subprocess.Popen(
-            [str(server.python), "-m", "server", *command],
+            [*server.program, *command],
             cwd=server.directory,
             env=server.environment,
             stdin=subprocess.DEVNULL,
