@@ -4,6 +4,8 @@ It knows only what the page contract promises (element ids, form actions, hidden
 signs somebody in does it the way a browser would.
 """
 
+import base64
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -11,6 +13,11 @@ from http.cookiejar import DefaultCookiePolicy
 from urllib.parse import parse_qsl, urljoin, urlsplit
 
 import requests
+
+
+def challenge_of(verifier: str) -> str:
+    """The S256 challenge of a PKCE verifier (RFC 7636 §4.2)."""
+    return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
 
 
 @dataclass

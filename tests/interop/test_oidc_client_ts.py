@@ -34,7 +34,7 @@ class _Handler(SimpleHTTPRequestHandler):
             return str(self.library)
         return str(SPA / ("app.js" if only_path == "/app.js" else "index.html"))
 
-    def log_message(self, format: str, *arguments: Any) -> None:
+    def log_message(self, *_arguments: Any) -> None:
         """Says nothing: a test's output is the test's."""
 
 

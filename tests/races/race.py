@@ -20,7 +20,6 @@ import asyncio
 import base64
 import collections
 import dataclasses
-import hashlib
 import json
 import secrets
 import sys
@@ -33,7 +32,7 @@ from urllib.parse import quote, urlencode, urlsplit
 if __package__ in {None, ""}:
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.interop.person import Person
+from tests.interop.person import Person, challenge_of
 
 REFUSED = (400, "invalid_grant")
 
@@ -104,9 +103,9 @@ class Result:
     faults: list[str]
 
 
-def _head(target: Target, server: str, path: str, length: int) -> bytes:
+def _head(target: Target, path: str, length: int) -> bytes:
     return (
-        f"POST {path} HTTP/1.1\r\nHost: {urlsplit(server).netloc}\r\nAuthorization: {target.authorization()}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: {urlsplit(target.issuer).netloc}\r\nAuthorization: {target.authorization()}\r\n"
         f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
     ).encode()
 
@@ -132,9 +131,9 @@ async def _open(server: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter
 
 
 async def post_together(
-    target: Target, form: dict[str, str], clients: int, *, pause: float, timeout: float
+    target: Target, form: dict[str, str], clients: int, *, pause: float, timeout: float, path: str = "/oauth/token"
 ) -> list[Answer]:
-    """Posts one form to the token endpoint from many connections whose last bytes leave together.
+    """Posts one form as the client from many connections whose last bytes leave together.
 
     pause: seconds between the last withheld body and the release, so that the heads have arrived everywhere.
     """
@@ -142,8 +141,8 @@ async def post_together(
     servers = [target.servers[index % len(target.servers)] for index in range(clients)]
     connections = await asyncio.gather(*(_open(server) for server in servers))
     try:
-        for (_, writer), server in zip(connections, servers, strict=True):
-            writer.write(_head(target, server, target.path("/oauth/token"), len(body)) + body[:-1])
+        for _, writer in connections:
+            writer.write(_head(target, target.path(path), len(body)) + body[:-1])
         await asyncio.gather(*(writer.drain() for _, writer in connections))
         await asyncio.sleep(pause)
         for _, writer in connections:
@@ -158,7 +157,7 @@ async def post(target: Target, path: str, form: dict[str, str], timeout: float =
     """Posts one form as the client, alone."""
     reader, writer = await _open(target.servers[0])
     body = urlencode(form).encode()
-    writer.write(_head(target, target.servers[0], target.path(path), len(body)) + body)
+    writer.write(_head(target, target.path(path), len(body)) + body)
     try:
         return await _read(reader, timeout)
     finally:
@@ -175,17 +174,16 @@ class Minter:
     def code(self) -> dict[str, str]:
         """The form that redeems a fresh authorization code."""
         verifier = secrets.token_urlsafe(48)
-        digest = hashlib.sha256(verifier.encode()).digest()
         query = {
             "response_type": "code",
             "client_id": self._target.client_id,
             "redirect_uri": self._target.redirect_uri,
             "scope": self._target.scope,
             "state": secrets.token_urlsafe(16),
-            "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
+            "code_challenge": challenge_of(verifier),
             "code_challenge_method": "S256",
         }
-        url = self._target.servers[0] + self._target.path("/oauth/authorize") + "?" + urlencode(query)
+        url = f"{self._target.issuer}/oauth/authorize?{urlencode(query)}"
         parameters = self._person.walk(url, self._target.redirect_uri).parameters
         if "code" not in parameters:
             raise SystemExit(f"no code came back, but {dict(parameters)}")

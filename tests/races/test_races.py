@@ -1,0 +1,155 @@
+"""Single-use artefacts stay single-use when many clients present them at once to many processes.
+
+The same race against a deliberately naive server is lost, so that a pass means something. `race.py` beside this file is
+the racing itself and runs by hand at any size.
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.interop.registry import create_account, create_client
+from tests.races.race import Answer, Minter, Target, post, post_together, race
+from tests.support.servers import Server, free_port, prepare, running
+
+pytestmark = [pytest.mark.race, pytest.mark.timeout(400)]
+
+WORKERS = 4
+CLIENTS = 20
+ARTEFACTS = 100
+NAIVE_ARTEFACTS = 40
+
+
+@contextmanager
+def naively_running(server: Server) -> Iterator[Server]:
+    """Runs the naive flavour in its own process group until the context ends."""
+    with server.log.open("ab") as log:
+        server.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.races.naive_server", "serve", "--workers", str(WORKERS)],
+            cwd=server.directory,
+            env=server.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        server.wait_until_healthy()
+        yield server
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(server.process.pid, signal.SIGTERM)
+        server.process.wait(30)
+
+
+def installed(directory: Path, database_url: str) -> Server:
+    """An installation with its keyring and tables that does not run yet."""
+    server = prepare(directory, port=free_port(), database_url=database_url)
+    server.run("keyring", "create")
+    server.run("db", "upgrade")
+    return server
+
+
+def target_at(server: Server) -> Target:
+    """A racer: a confidential client, somebody who can sign in, and nothing to ask on the way."""
+    client = create_client(server, "web", "--first-party", "--refresh-token-policy", "always")
+    account = create_account(server)
+    return Target(
+        issuer=server.issuer,
+        servers=(f"http://127.0.0.1:{server.port}",),
+        client_id=client.client_id,
+        client_secret=client.client_secret,
+        redirect_uri=client.redirect_uri,
+        username=account.email,
+        password=account.password,
+    )
+
+
+@pytest.fixture
+def target(tmp_path: Path, database_url: str) -> Iterator[Target]:
+    """`gatepost serve` with four worker processes."""
+    server = installed(tmp_path / "server", database_url)
+    with running(server, "serve", "--workers", str(WORKERS)):
+        yield target_at(server)
+
+
+@pytest.fixture
+def naive_target(tmp_path: Path, database_url: str) -> Iterator[Target]:
+    """The same, with check-then-act in place of the conditional UPDATE."""
+    server = installed(tmp_path / "server", database_url)
+    with naively_running(server):
+        yield target_at(server)
+
+
+@pytest.mark.spec("RFC 6749 §4.1.2")
+def test_code_has_exactly_one_success_when_twenty_redeem_it_at_once(target: Target) -> None:
+    result = asyncio.run(race(target, "codes", ARTEFACTS, CLIENTS))
+    assert result.faults == []
+    assert result.exactly_one == ARTEFACTS
+    assert result.answers == {"200": ARTEFACTS, "400 invalid_grant": ARTEFACTS * (CLIENTS - 1)}
+
+
+@pytest.mark.spec("RFC 9700 §4.14.2")
+def test_refresh_token_has_exactly_one_successor_when_twenty_use_it_at_once(target: Target) -> None:
+    result = asyncio.run(race(target, "refresh", ARTEFACTS, CLIENTS))
+    assert result.faults == []
+    assert result.exactly_one == ARTEFACTS
+    assert result.answers == {"200": ARTEFACTS * CLIENTS}
+
+
+def test_race_is_lost_when_the_server_checks_before_it_acts(naive_target: Target) -> None:
+    codes = asyncio.run(race(naive_target, "codes", NAIVE_ARTEFACTS, CLIENTS))
+    assert codes.more_than_one > 0
+    assert codes.faults
+    refresh = asyncio.run(race(naive_target, "refresh", NAIVE_ARTEFACTS, CLIENTS))
+    assert refresh.more_than_one > 0
+    assert refresh.faults
+
+
+@pytest.mark.spec("RFC 7009 §2.2")
+def test_revocation_is_idempotent_when_twenty_revoke_at_once(target: Target) -> None:
+    async def revoke_together() -> list[Answer]:
+        answers: list[Answer] = []
+        minter = Minter(target)
+        for _ in range(5):
+            given = (await post(target, "/oauth/token", minter.code())).members
+            for kind in ("access_token", "refresh_token"):
+                form = {"token": str(given[kind])}
+                answers += await post_together(target, form, CLIENTS, path="/oauth/revoke", pause=0.02, timeout=30)
+            answers.append(await post(target, "/oauth/introspect", {"token": str(given["access_token"])}))
+            assert answers[-1].members == {"active": False}
+        return answers
+
+    assert {answer.status for answer in asyncio.run(revoke_together())} == {200}
+
+
+@pytest.mark.spec("RFC 6749 §10.4")
+def test_nothing_survives_when_a_refresh_races_a_revocation(target: Target) -> None:
+    async def race_revocation() -> list[str]:
+        survivors = []
+        minter = Minter(target)
+        for number in range(20):
+            form = await minter.refresh_token()
+            refreshing = post_together(target, form, 4, pause=0.01, timeout=30)
+            revoking = post(target, "/oauth/revoke", {"token": form["refresh_token"]})
+            answers, revoked = await asyncio.gather(refreshing, revoking)
+            assert revoked.status == 200
+            assert {answer.outcome for answer in answers} <= {(200, ""), (400, "invalid_grant")}
+            for answer in answers:
+                if answer.status == 200:
+                    token = {"token": str(answer.members["access_token"])}
+                    again = {"grant_type": "refresh_token", "refresh_token": str(answer.members["refresh_token"])}
+                    active = (await post(target, "/oauth/introspect", token)).members["active"]
+                    refreshed = (await post(target, "/oauth/token", again)).status
+                    if active or refreshed == 200:
+                        survivors.append(f"{number}: active {active}, refresh {refreshed}")
+        return survivors
+
+    assert asyncio.run(race_revocation()) == []
