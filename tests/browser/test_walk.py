@@ -87,13 +87,16 @@ def test_newcomer_sees_decoded_tokens_when_walking_from_the_try_it_page(
     server = start("dev", database_url=database_url)
     page.goto(server.url("/dev/try"))
     page.click("#try-start")
+    page.click("#try-continue")
     assert "Sign in" in page.inner_text("#login-page")
     fill_in(page, "demo@example.com", demo_password(server))
     page.click("#consent-approve")
     page.wait_for_url("**/dev/try/**")
-    text = page.inner_text("body")
+    text = page.text_content("body") or ""
     for word in ("id_token", "access_token", "code_verifier", "demo@example.com", "RS256", "at+jwt", server.issuer):
         assert word in text, word
+    assert page.locator(".checks .passed").count() > 0
+    assert page.locator(".failed, .refused").count() == 0
     assert complaints.found == []
 
 
@@ -177,6 +180,7 @@ def test_code_leaves_by_the_private_use_scheme_when_a_native_app_has_one(
     # Chromium hands the URI to the system, which knows no such app here; what counts is that it got that far.
     target = left.value.url
     assert target.startswith("com.example.notebook:/callback?")
+    page.wait_for_timeout(300)
     assert [text for text in complaints.found if "CSP" in text or "Content Security Policy" in text] == []
 
 
