@@ -52,7 +52,8 @@ def spa_origin(node_project: Path) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def spa_client(gatepost: Server, spa_origin: str) -> RegisteredClient:
-    return create_client(gatepost, "spa", redirect_uri=f"{spa_origin}/callback")
+    popup = f"{spa_origin}/popup"
+    return create_client(gatepost, "spa", "--redirect-uri", popup, redirect_uri=f"{spa_origin}/callback")
 
 
 @dataclass
@@ -128,6 +129,20 @@ def test_oidc_client_ts_completes_the_life_of_a_set_of_tokens_when_it_runs_on_an
     assert "invalid_grant" in after["body"]
     unexpected = [text for text in app.complaints if "status of 40" not in text]
     assert unexpected == []
+
+
+def test_oidc_client_ts_signs_in_when_the_pages_open_in_a_popup(app: App, account: Account) -> None:
+    with app.page.expect_popup() as opened:
+        app.page.evaluate("() => { window.signedIn = window.app.signInPopup(); }")
+    popup = opened.value
+    popup.fill("#username", account.email)
+    popup.fill("#password", account.password)
+    popup.click("#login-submit")
+    # The popup closes itself, which it can only be asked to while it still has its opener.
+    with popup.expect_event("close"):
+        popup.click("#consent-approve")
+    assert app.page.evaluate("() => window.signedIn")["profile"]["sub"] == account.subject
+    assert app.complaints == []
 
 
 def test_oidc_client_ts_reads_access_denied_when_the_person_cancels(app: App) -> None:

@@ -1,6 +1,7 @@
 // A single-page app on oidc-client-ts. The test calls what a person's clicks would call, and reads what comes back.
 
-const settings = JSON.parse(sessionStorage.getItem('settings') ?? 'null');
+// The settings outlive the tab: a popup has a session storage of its own.
+const settings = JSON.parse(localStorage.getItem('settings') ?? 'null');
 
 function visible(user) {
   return user && {
@@ -16,6 +17,7 @@ function visible(user) {
 const manager = settings && new oidc.UserManager({
   ...settings,
   redirect_uri: `${location.origin}/callback`,
+  popup_redirect_uri: `${location.origin}/popup`,
   response_type: 'code',
   automaticSilentRenew: false,
   loadUserInfo: true,
@@ -23,8 +25,9 @@ const manager = settings && new oidc.UserManager({
 });
 
 window.app = {
-  configure: (chosen) => sessionStorage.setItem('settings', JSON.stringify(chosen)),
+  configure: (chosen) => localStorage.setItem('settings', JSON.stringify(chosen)),
   signIn: (extra) => manager.signinRedirect(extra),
+  signInPopup: async () => visible(await manager.signinPopup()),
   callback: async () => visible(await manager.signinRedirectCallback()),
   callbackError: async () => {
     try {
@@ -47,3 +50,5 @@ window.app = {
     }
   },
 };
+
+if (location.pathname === '/popup') manager.signinPopupCallback();
