@@ -1,0 +1,14 @@
+"""Alembic's entry: runs the scripts on the connection that `server.infra.migrations` opened."""
+
+from alembic import context
+
+from server.domain.tables import METADATA
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=METADATA,
+    render_as_batch=True,
+    compare_type=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,81 @@
+"""The composition root: the only module that sees every ring."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from flask import Flask
+
+from server.config import Settings, load_settings, scrub_environment
+from server.domain import tables
+from server.domain.demo_seed import DemoCredentials
+from server.domain.unit_of_work import Runtime
+from server.infra.clock import Clock, SystemClock
+from server.infra.database import database, database_url, engine_options, prepare_engine
+from server.infra.keyring import load_keyring
+from server.infra.logging import configure_logging
+from server.infra.password_hasher import PasswordHasher
+from server.infra.resources import TEMPLATES
+from server.protocol.authorization_server import AuthorizationServer
+from server.web import context, errors, pages, security_headers, session_cookie, urls
+from server.web.dev import try_it
+from server.web.oauth import cors
+from server.web.wsgi_guard import WsgiGuard
+
+_MAXIMUM_BODY_BYTES = 64 * 1024
+
+
+def create_runtime(settings: Settings, clock: Clock | None = None) -> Runtime:
+    """What lives as long as the process, with the keyring read from disk.
+
+    Raises:
+        KeyringError: when the keyring is missing or unsafe.
+    """
+    return Runtime(settings, clock or SystemClock(), load_keyring(settings.keys_dir), PasswordHasher(settings))
+
+
+def create_app(settings: Settings | None = None, clock: Clock | None = None) -> Flask:
+    """The application, ready to serve.
+
+    Raises:
+        ConfigurationError, KeyringError: with the sentence that mends it.
+    """
+    settings = settings or load_settings()
+    app = Flask("server", template_folder=str(TEMPLATES), static_folder=None, root_path=str(Path(__file__).parent))
+    app.config["MAX_CONTENT_LENGTH"] = _MAXIMUM_BODY_BYTES
+    app.config["MAX_FORM_MEMORY_SIZE"] = _MAXIMUM_BODY_BYTES
+    _attach_database(app, settings)
+    context.attach(app, context.Gatepost(create_runtime(settings, clock), AuthorizationServer()))
+    pages.register(app, settings)
+    errors.register(app)
+    session_cookie.register(app)
+    security_headers.register(app)
+    cors.register(app)
+    urls.register(app, settings)
+    app.wsgi_app = WsgiGuard(app.wsgi_app)  # type: ignore[method-assign]  # Flask's documented way to wrap
+    return app
+
+
+def create_serving_app() -> Flask:
+    """The application of one production worker, configured from the environment; the target of `gatepost serve`."""
+    settings = load_settings()
+    scrub_environment()
+    configure_logging(settings)
+    return create_app(settings)
+
+
+def create_dev_app(settings: Settings, credentials: DemoCredentials) -> Flask:
+    """The application of `gatepost dev`: the same, and the try-it client inside it."""
+    app = create_app(settings)
+    try_it.register_try_it(app, context.parts_of(app).runtime, credentials.web_secret, credentials.machine_secret)
+    return app
+
+
+def _attach_database(app: Flask, settings: Settings) -> None:
+    app.config["SQLALCHEMY_DATABASE_URI"] = database_url(settings)
+    app.config["SQLALCHEMY_ENGINE_OPTIONS"] = engine_options(settings)
+    database.init_app(app)
+    with app.app_context():
+        prepare_engine(database.engine)
+    # Importing the tables is what makes them known to the mapper.
+    app.extensions["gatepost.tables"] = tables.METADATA

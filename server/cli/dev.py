@@ -1,0 +1,103 @@
+"""`gatepost dev`: everything at once on this machine, to try and to develop against."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Any, Final
+
+import click
+from waitress.server import create_server
+
+from server.cli.console import operator_work, settings_or_exit
+from server.config import Settings
+from server.domain import demo_seed, signing_keys
+from server.domain.demo_seed import DemoCredentials
+from server.infra.database import OUTAGES
+from server.infra.keyring import FILE_NAME, create_keyring
+from server.infra.migrations import rebuild, upgrade
+from server.infra.ports import is_free
+
+#: Named, not imported: the composition root stands above the command line.
+_TARGET: Final = "server.app:create_dev_app"
+_CREDENTIALS: Final = Path("var/dev-credentials.json")
+_THREADS: Final = 8
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="Port to listen on.")
+@click.option("--reset", is_flag=True, help="Empty the database first.")
+def dev(host: str, port: int, reset: bool) -> None:
+    """Run Gatepost on this machine with a demo person and demo clients. Makes all it needs; run it again at will."""
+    settings = _dev_settings(port)
+    if not is_free(host, port):
+        raise click.ClickException(
+            f"Port {port} is in use. Stop the other server, or choose: gatepost dev --port {port + 1}"
+        )
+    if not (settings.keys_dir / FILE_NAME).exists():
+        create_keyring(settings.keys_dir)
+    try:
+        was_there = _prepare_database(settings, reset)
+    except OUTAGES as error:
+        raise click.ClickException("The database does not answer. Check GATEPOST_DATABASE_URL.") from error
+    with operator_work(settings) as work:
+        signing_keys.ensure_keys(work)
+        credentials = demo_seed.seed(work, settings.url("/dev/try/callback"), _read_credentials())
+    _write_credentials(credentials)
+    create_app: Callable[..., Any] = resolve_name(_TARGET)
+    listener = create_server(create_app(settings, credentials), host=host, port=port, threads=_THREADS)
+    click.echo(_welcome(settings, credentials, was_there))
+    listener.run()
+
+
+def _dev_settings(port: int) -> Settings:
+    given = settings_or_exit(environment="development")
+    defaults: dict[str, Any] = {"environment": "development"}
+    if "issuer" not in given.model_fields_set:
+        defaults["issuer"] = f"http://localhost:{port}"
+    if "database_url" not in given.model_fields_set:
+        defaults["database_url"] = "sqlite:///var/dev.sqlite"
+    return settings_or_exit(**defaults)
+
+
+def _prepare_database(settings: Settings, reset: bool) -> bool:
+    """Migrates; returns whether the database was there already."""
+    before, _ = upgrade(settings)
+    if reset and before is not None:
+        rebuild(settings)
+    return before is not None and not reset
+
+
+def _read_credentials() -> DemoCredentials | None:
+    try:
+        return DemoCredentials(**json.loads(_CREDENTIALS.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        # Missing, or of another version: new ones are made.
+        return None
+
+
+def _write_credentials(credentials: DemoCredentials) -> None:
+    _CREDENTIALS.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(_CREDENTIALS, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(asdict(credentials), file, indent=2)
+
+
+def _welcome(settings: Settings, credentials: DemoCredentials, was_there: bool) -> str:
+    issuer, machine = settings.issuer, f"{demo_seed.MACHINE}:{credentials.machine_secret}"
+    curl = f"curl -u {machine} -d grant_type=client_credentials {issuer}/oauth/token"
+    return f"""
+Gatepost is ready.{" The database was there already; --reset empties it." if was_there else ""}
+
+Issuer      {issuer}
+Sign in     {demo_seed.EMAIL} / {credentials.password}
+Try it      {issuer}/dev/try   (a client that runs the whole flow and shows every step)
+Discovery   {issuer}/.well-known/openid-configuration
+A token     {curl}
+
+Press Ctrl-C to stop."""

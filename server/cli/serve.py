@@ -1,0 +1,109 @@
+"""`gatepost serve`: production, on granian: one worker per core."""
+
+from __future__ import annotations
+
+import os
+
+import click
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.log import LogLevels
+from granian.server import Server
+from sqlalchemy.exc import IntegrityError
+
+from server.cli.console import operator_work, settings_or_exit
+from server.config import Settings
+from server.domain import clients, signing_keys, users
+from server.domain.unit_of_work import UnitOfWork
+from server.infra.database import OUTAGES
+from server.infra.migrations import current_revision, newest_revision
+from server.infra.ports import is_free, split_bind
+
+#: Named, not imported: the composition root stands above the command line.
+_TARGET = "server.app:create_serving_app"
+_DRAIN_SECONDS = 30
+_HEADER_TIMEOUT_MS = 10_000
+_MAXIMUM_HEADER_BYTES = 65536
+
+
+@click.command()
+@click.option("--bind", help="HOST:PORT to listen on (GATEPOST_BIND).")
+@click.option("--workers", type=click.IntRange(min=1), help="Worker processes (GATEPOST_WORKERS); one per core.")
+def serve(bind: str | None, workers: int | None) -> None:
+    r"""Serve in production.
+
+    \b
+    Needs, each with the command that makes it:
+      an https issuer          GATEPOST_ISSUER=https://login.example.com
+      a keyring                gatepost keyring create
+      an up-to-date database   gatepost db upgrade
+    """
+    settings = settings_or_exit(
+        **{name: value for name, value in {"bind": bind, "workers": workers}.items() if value is not None}
+    )
+    try:
+        host, port = split_bind(settings.bind)
+    except ValueError as error:
+        raise click.ClickException(f"GATEPOST_BIND: {error}.") from error
+    check_ready(settings)
+    if not is_free(host, port):
+        raise click.ClickException(
+            f"Port {port} on {host} is in use. Stop the other server, or choose: --bind HOST:PORT"
+        )
+    click.echo(f"Gatepost serves {settings.issuer} on {host}:{port}")
+    _run(settings, host, port)
+
+
+def check_ready(settings: Settings) -> None:
+    """Refuses to start what would not be safe.
+
+    Raises:
+        ClickException: with the sentence that mends it.
+    """
+    if settings.environment != "production":
+        raise click.ClickException("GATEPOST_ENVIRONMENT is not production. Unset it, or use: gatepost dev")
+    try:
+        is_current = current_revision(settings) == newest_revision()
+    except OUTAGES as error:
+        raise click.ClickException("The database does not answer. Check GATEPOST_DATABASE_URL.") from error
+    # The keyring is checked on the way: missing or readable by others, it does not load.
+    if not is_current:
+        raise click.ClickException("The database is not at this version's schema. Run: gatepost db upgrade")
+    with operator_work(settings) as work:
+        _refuse_demo_seed(work)
+    _ensure_keys(settings)
+
+
+def _refuse_demo_seed(work: UnitOfWork) -> None:
+    if users.has_demo_user(work) or clients.has_demo_client(work):
+        raise click.ClickException(
+            "This database holds the demo user and clients of `gatepost dev`. Use another "
+            "database, or remove them with `gatepost users delete` and `gatepost clients delete`."
+        )
+
+
+def _ensure_keys(settings: Settings) -> None:
+    try:
+        with operator_work(settings) as work:
+            signing_keys.ensure_keys(work)
+    except IntegrityError:
+        # Another replica made them in this very moment; the database lets one win.
+        click.echo("Another replica made the signing keys.")
+
+
+def _run(settings: Settings, host: str, port: int) -> None:
+    Server(
+        _TARGET,
+        factory=True,
+        address=host,
+        port=port,
+        interface=Interfaces.WSGI,
+        workers=settings.workers or os.cpu_count() or 1,
+        blocking_threads=settings.threads,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=_HEADER_TIMEOUT_MS, max_buffer_size=_MAXIMUM_HEADER_BYTES),
+        websockets=False,
+        workers_kill_timeout=_DRAIN_SECONDS,
+        respawn_failed_workers=True,
+        log_level=LogLevels.warning,
+    ).serve()

@@ -1,0 +1,207 @@
+"""Settings: every knob once, read from the environment at boot and never changed after.
+
+Each field carries its environment variable (`GATEPOST_` and the upper-case name), its default and one sentence;
+`docs/configuration.md` is generated from them. Any variable may instead be given as `…_FILE`, the path of a file that
+holds the value, so that secrets need not stand in the environment.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+PREFIX = "GATEPOST_"
+LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class ConfigurationError(Exception):
+    """A setting is missing or wrong; the message is the sentence that mends it."""
+
+
+def _check_issuer(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"https", "http"} or not parts.hostname:
+        raise ValueError("must be an http(s) URL such as https://login.example.com")
+    if parts.query or parts.fragment or "?" in value or "#" in value:
+        raise ValueError("must have no query and no fragment (RFC 8414 §2)")
+    if parts.username or parts.password:
+        raise ValueError("must hold no user name or password")
+    if value.endswith("/"):
+        raise ValueError("must not end in a slash: every client compares it character by character")
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK_HOSTS:
+        raise ValueError("must be https; http is allowed on localhost only")
+    return value
+
+
+def _check_proxies(value: tuple[str, ...]) -> tuple[str, ...]:
+    for network in value:
+        ipaddress.ip_network(network, strict=False)
+    return value
+
+
+Seconds = Annotated[int, Field(ge=1)]
+
+
+class _FileTwins(PydanticBaseSettingsSource):
+    """Reads `GATEPOST_X_FILE` for every setting X, as container platforms hand out secrets."""
+
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
+        path = os.environ.get(f"{PREFIX}{field_name.upper()}_FILE")
+        if path is None:
+            return None, field_name, False
+        try:
+            return Path(path).read_text(encoding="utf-8").strip(), field_name, False
+        except OSError as error:
+            raise ConfigurationError(
+                f"{PREFIX}{field_name.upper()}_FILE names {path}, which cannot be read: {error.strerror}."
+            ) from error
+
+    def __call__(self) -> dict[str, Any]:
+        found = {}
+        for name, field in self.settings_cls.model_fields.items():
+            value, _, _ = self.get_field_value(field, name)
+            if value is not None:
+                found[name] = self.prepare_field_value(name, field, value, value_is_complex=False)
+        return found
+
+
+class Settings(BaseSettings):
+    """All configuration of one deployment; frozen, validated at boot."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=".env", extra="ignore", frozen=True)
+
+    environment: Literal["development", "production"] = Field(
+        "production", description="`gatepost dev` sets `development`; everything else is production."
+    )
+    issuer: Annotated[str, AfterValidator(_check_issuer)] = Field(
+        "http://localhost:8000",
+        description="The issuer identifier: the one origin of every URL Gatepost writes. Https, no trailing slash; "
+        "a path is allowed.",
+    )
+    issuer_name: str = Field("Gatepost", min_length=1, max_length=60, description="The name people see on the pages.")
+    database_url: SecretStr = Field(
+        SecretStr("sqlite:///var/gatepost.sqlite"),
+        description="`sqlite:///path` or `postgresql://user:password@host/name` (the latter needs the extra "
+        "`gatepost[postgres]`).",
+    )
+    keys_dir: Path = Field(Path("keys"), description="The folder of the keyring, readable by its owner alone.")
+    bind: str = Field("127.0.0.1:8000", description="Address and port that `gatepost serve` listens on.")
+    workers: int | None = Field(None, ge=1, description="Worker processes; by default one per CPU core.")
+    threads: int = Field(1, ge=1, le=64, description="Requests that one worker process serves at a time.")
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode, AfterValidator(_check_proxies)] = Field(
+        (), description="Networks (CIDR, comma-separated) whose `X-Forwarded-For` is believed. Empty: nobody's."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
+    log_format: Literal["text", "json"] = Field("text", description="One line of text or one JSON object per event.")
+
+    authorization_request_lifetime: Seconds = Field(
+        1800, description="Seconds a person has to sign in and consent before the request expires."
+    )
+    authorization_code_lifetime: int = Field(
+        60, ge=1, le=600, description="Seconds an authorization code lives (RFC 6749 §4.1.2 allows 600 at most)."
+    )
+    access_token_lifetime: Seconds = Field(3600, description="Seconds an access token is valid.")
+    id_token_lifetime: Seconds = Field(3600, description="Seconds an ID token is valid.")
+    refresh_token_idle_lifetime: Seconds = Field(
+        30 * 86400, description="Seconds a refresh token lives unless it is used."
+    )
+    refresh_token_lifetime: Seconds = Field(
+        180 * 86400, description="Seconds after which the person signs in again, however often tokens were refreshed."
+    )
+    refresh_replay_window: int = Field(
+        30, ge=0, le=60, description="Seconds in which a retried refresh is answered with the very same response."
+    )
+    session_idle_lifetime: Seconds = Field(86400, description="Seconds a browser session lives unless it is used.")
+    session_lifetime: Seconds = Field(14 * 86400, description="Seconds after which a browser session ends.")
+    signing_key_retirement: Seconds = Field(
+        2 * 86400, description="Seconds a retiring signing key stays in the JWKS, at least the longest token lifetime."
+    )
+    access_token_audience: str | None = Field(
+        None, description="The `aud` of access tokens when the client asks for no resource; by default the issuer."
+    )
+    scopes: dict[str, str] = Field(
+        {}, description='Further scopes and their consent sentences, as JSON: `{"notes:read": "Read your notes"}`.'
+    )
+    argon2_time_cost: int = Field(2, ge=1, description="Argon2id passes for people's passwords.")
+    argon2_memory_kib: int = Field(19456, ge=8192, description="Argon2id memory in KiB.")
+    argon2_parallelism: int = Field(1, ge=1, description="Argon2id lanes.")
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _split_commas(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: SecretStr) -> SecretStr:
+        if not value.get_secret_value().startswith(("sqlite://", "postgresql://", "postgresql+psycopg://")):
+            raise ValueError("must begin with sqlite:// or postgresql://")
+        return value
+
+    @model_validator(mode="after")
+    def _keys_outlive_tokens(self) -> Settings:
+        if self.signing_key_retirement < max(self.access_token_lifetime, self.id_token_lifetime):
+            raise ValueError("signing_key_retirement must be at least as long as the longest token lifetime")
+        return self
+
+    @property
+    def audience(self) -> str:
+        """The `aud` of access tokens issued without a resource indicator."""
+        return self.access_token_audience or self.issuer
+
+    @property
+    def issuer_path(self) -> str:
+        """The issuer's path, `""` when the issuer is an origin."""
+        return urlsplit(self.issuer).path
+
+    @property
+    def is_https(self) -> bool:
+        """Whether browsers reach this deployment over TLS."""
+        return self.issuer.startswith("https://")
+
+    def url(self, path: str) -> str:
+        """The absolute URL of `path`, always from the configured issuer and never from a request."""
+        return self.issuer + path
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flag over environment over `_FILE` over `.env` over default."""
+        return init_settings, env_settings, _FileTwins(settings_cls), dotenv_settings
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Reads and validates the configuration.
+
+    Raises:
+        ConfigurationError: with one line per wrong setting, naming its variable.
+    """
+    try:
+        return Settings(**overrides)
+    except ValidationError as error:
+        lines = []
+        for fault in error.errors(include_input=False, include_url=False):
+            name = ".".join(str(part) for part in fault["loc"])
+            message = fault["msg"].removeprefix("Value error, ")
+            lines.append(f"{PREFIX}{name.upper()}: {message}" if name else message)
+        raise ConfigurationError("\n".join(lines)) from None
+
+
+def scrub_environment() -> None:
+    """Removes variables that a WSGI server would hand to the application as if a request had sent them (PEP 3333)."""
+    for name in [name for name in os.environ if name.startswith(("HTTP_", "CONTENT_", "REMOTE_", PREFIX))]:
+        del os.environ[name]

@@ -1,0 +1,23 @@
+"""Who acts, and from where: passed to every rule that leaves an audit row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+ActorKind = Literal["anonymous", "user", "client", "operator", "system"]
+
+
+@dataclass(frozen=True)
+class Actor:
+    """The person, client or operator behind a change."""
+
+    kind: ActorKind
+    id: str | None = None
+    ip: str | None = None
+    user_agent: str | None = None
+    request_id: str | None = None
+
+
+OPERATOR = Actor("operator")
+SYSTEM = Actor("system")

@@ -1,0 +1,77 @@
+"""Client secrets: random, shown once, stored as digests; several may live at once, so that rotation needs no outage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import ForeignKey, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from server.domain import audit_log
+from server.domain.audit_events import AuditEvent
+from server.domain.clients import Client
+from server.domain.policy.lifetimes import is_expired
+from server.domain.unit_of_work import UnitOfWork
+from server.infra import secrets
+from server.infra.database import Base
+
+_PREFIX: Final = "cs_"
+
+
+class ClientSecret(Base):
+    """One secret of one client. SHA-256 suffices: the secret has 256 random bits (RFC 6749 §10.10)."""
+
+    __tablename__ = "client_secrets"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    client_id: Mapped[str] = mapped_column(ForeignKey("clients.id", ondelete="CASCADE"), index=True)
+    secret_digest: Mapped[str]
+    #: The last four characters, by which a person tells secrets apart.
+    hint: Mapped[str]
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+
+
+def issue_client_secret(work: UnitOfWork, client: Client) -> str:
+    """Adds a secret and returns it, this once."""
+    secret = secrets.new_secret(_PREFIX)
+    work.db.add(
+        ClientSecret(
+            id=secrets.new_id(),
+            client_id=client.id,
+            secret_digest=secrets.digest(secret),
+            hint=secret[-4:],
+            created_at=work.now,
+            expires_at=None,
+        )
+    )
+    work.db.flush()
+    return secret
+
+
+def rotate_client_secret(work: UnitOfWork, client: Client, overlap_seconds: int) -> str:
+    """Issues a new secret; the old ones go on working for `overlap_seconds`, 0 ending them at once."""
+    end = work.now + timedelta(seconds=overlap_seconds)
+    for old in list_client_secrets(work, client):
+        old.expires_at = end if old.expires_at is None else min(old.expires_at, end)
+    secret = issue_client_secret(work, client)
+    audit_log.record(work, AuditEvent.CLIENT_SECRET_ROTATED, client_id=client.id, overlap_seconds=overlap_seconds)
+    return secret
+
+
+def list_client_secrets(work: UnitOfWork, client: Client) -> Sequence[ClientSecret]:
+    """The client's secrets, live and expired, oldest first."""
+    query = select(ClientSecret).where(ClientSecret.client_id == client.id)
+    return work.db.scalars(query.order_by(ClientSecret.created_at, ClientSecret.id)).all()
+
+
+def verify_client_secret(work: UnitOfWork, client: Client, presented: str) -> bool:
+    """Whether `presented` is a live secret of the client."""
+    digest = secrets.digest(presented)
+    is_valid = False
+    for secret in list_client_secrets(work, client):
+        is_live = secret.expires_at is None or not is_expired(work.now, secret.expires_at)
+        is_valid |= secrets.equal(secret.secret_digest, digest) and is_live
+    return is_valid

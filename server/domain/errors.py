@@ -1,0 +1,42 @@
+"""What can go wrong over the tables, in words without HTTP.
+
+`detail` is for the log and the audit trail; `str(error)` is a fixed sentence that may be shown.
+"""
+
+from __future__ import annotations
+
+
+class DomainError(Exception):
+    """The root of all refusals of the domain."""
+
+    def __init__(self, sentence: str, detail: str = "") -> None:
+        super().__init__(sentence)
+        self.detail = detail
+
+
+class NotFound(DomainError):
+    """There is no such thing."""
+
+
+class Conflict(DomainError):
+    """There is such a thing already."""
+
+
+class Denied(DomainError):
+    """It exists but may not be used: disabled, revoked, or another's."""
+
+
+class Expired(DomainError):
+    """It was good once."""
+
+
+class Reused(DomainError):
+    """It can be used once and was used before."""
+
+
+class Invalid(DomainError):
+    """A value breaks a rule; `field` names it as the specification does."""
+
+    def __init__(self, field: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.field = field

@@ -1,0 +1,101 @@
+"""Grants: the rows that consents create and everything issued points to; revoking one ends all of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ForeignKey, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from server.domain import audit_log, scopes
+from server.domain.audit_events import AuditEvent
+from server.domain.unit_of_work import UnitOfWork
+from server.infra import secrets
+from server.infra.database import Base
+
+
+class Grant(Base):
+    """What one person allowed one client in one authorization, and how they were signed in then."""
+
+    __tablename__ = "grants"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    client_id: Mapped[str] = mapped_column(ForeignKey("clients.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    #: The `sid`; the session row itself may be gone.
+    session_id: Mapped[str] = mapped_column(index=True)
+    scopes: Mapped[list[str]]
+    audience: Mapped[str]
+    nonce: Mapped[str | None]
+    auth_time: Mapped[datetime]
+    amr: Mapped[list[str]]
+    acr: Mapped[str]
+    created_at: Mapped[datetime]
+    #: When refreshing ends, however often it happened.
+    expires_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+    revocation_reason: Mapped[str | None]
+
+    @property
+    def scope_set(self) -> frozenset[str]:
+        """The granted scopes."""
+        return frozenset(self.scopes)
+
+
+@dataclass(frozen=True)
+class SignInFacts:
+    """How the person of a new grant was signed in."""
+
+    session_id: str
+    auth_time: datetime
+    amr: list[str]
+    acr: str
+
+
+def create_grant(
+    work: UnitOfWork, client_id: str, user_id: str, granted: frozenset[str], sign_in: SignInFacts, nonce: str | None
+) -> Grant:
+    """Records one authorization."""
+    grant = Grant(
+        id=secrets.new_id(),
+        client_id=client_id,
+        user_id=user_id,
+        session_id=sign_in.session_id,
+        scopes=sorted(granted),
+        audience=work.settings.audience,
+        nonce=nonce,
+        auth_time=sign_in.auth_time,
+        amr=sign_in.amr,
+        acr=sign_in.acr,
+        created_at=work.now,
+        expires_at=work.now + timedelta(seconds=work.settings.refresh_token_lifetime),
+        revoked_at=None,
+        revocation_reason=None,
+    )
+    work.db.add(grant)
+    work.db.flush()
+    return grant
+
+
+def find_grant(work: UnitOfWork, grant_id: str) -> Grant | None:
+    """The grant of this id as the database has it now, or None."""
+    return work.db.get(Grant, grant_id, populate_existing=True)
+
+
+def revoke_grant(work: UnitOfWork, grant: Grant, reason: str) -> None:
+    """Ends the grant with every code and token under it. Idempotent."""
+    if grant.revoked_at is None:
+        grant.revoked_at, grant.revocation_reason = work.now, reason
+        work.db.flush()
+        audit_log.record(
+            work, AuditEvent.GRANT_REVOKED, user_id=grant.user_id, client_id=grant.client_id, reason=reason
+        )
+
+
+def revoke_grants_of_session(work: UnitOfWork, session_id: str) -> None:
+    """Ends the grants that were to last no longer than the session: those without `offline_access`."""
+    query = select(Grant).where(Grant.session_id == session_id, Grant.revoked_at.is_(None))
+    for grant in work.db.scalars(query):
+        if scopes.OFFLINE_ACCESS not in grant.scope_set:
+            revoke_grant(work, grant, "signed_out")

@@ -1,0 +1,44 @@
+"""Passwords: set, verified, rehashed when the parameters change (RFC 9106)."""
+
+from __future__ import annotations
+
+import unicodedata
+
+from server.domain import audit_log
+from server.domain.audit_events import AuditEvent
+from server.domain.errors import Invalid
+from server.domain.policy.password_strength import MAXIMUM_BYTES, why_unacceptable
+from server.domain.unit_of_work import UnitOfWork
+from server.domain.users import User
+
+
+def _normalized(password: str) -> str:
+    """NFC (RFC 8265 §4.2): the same letters from another keyboard are the same password. Nothing is trimmed."""
+    return unicodedata.normalize("NFC", password)
+
+
+def set_password(work: UnitOfWork, user: User, password: str) -> None:
+    """Gives the person a new password.
+
+    Raises:
+        Invalid: with a sentence when it is too weak.
+    """
+    fault = why_unacceptable(password)
+    if fault is not None:
+        raise Invalid("password", fault)
+    user.password_hash = work.runtime.password_hasher.hash(_normalized(password))
+    user.updated_at = work.now
+    audit_log.record(work, AuditEvent.USER_PASSWORD_CHANGED, user_id=user.id)
+
+
+def verify_password(work: UnitOfWork, user: User | None, password: str) -> bool:
+    """Whether `password` is the person's; takes the same time when there is no such person."""
+    if len(password.encode()) > MAXIMUM_BYTES:
+        return False
+    hasher = work.runtime.password_hasher
+    stored = user.password_hash if user is not None else None
+    if not hasher.verify(stored, _normalized(password)):
+        return False
+    if user is not None and stored is not None and hasher.needs_rehash(stored):
+        user.password_hash = hasher.hash(_normalized(password))
+    return True

@@ -1,0 +1,1 @@
+"""Decisions without side effects: no database, no clock, no HTTP; each file is named after its question."""

@@ -1,0 +1,32 @@
+"""Must the person be asked whether the client may? (OpenID Connect Core §3.1.2.4, RFC 8252 §8.6)"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ConsentQuestion:
+    """All that the answer depends on."""
+
+    asked: frozenset[str]
+    remembered: frozenset[str]
+    #: `prompt=consent`: the client wants the person to be asked again.
+    demanded: bool
+    #: The deployment's own client, whose access is the operator's decision.
+    first_party: bool
+    #: Another program on the device could receive this redirect, so a remembered consent proves nothing.
+    identity_assured: bool
+    #: The person has answered this very request.
+    answered: bool
+
+
+def is_consent_needed(question: ConsentQuestion) -> bool:
+    """Whether to show the consent page."""
+    if question.answered:
+        return False
+    if question.demanded:
+        return True
+    if question.first_party:
+        return False
+    return not (question.identity_assured and question.asked <= question.remembered)

@@ -1,0 +1,166 @@
+"""Browser sessions: which people are signed in on which browser, since when and how.
+
+A browser is known by an opaque secret in its cookie, stored as a digest and replaced at every sign-in. On one browser
+several people may be signed in, each with a session of their own; its id is the `sid` of ID tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import ForeignKey, select
+from sqlalchemy.orm import Mapped, mapped_column
+
+from server.domain import audit_log, grants
+from server.domain.audit_events import AuditEvent
+from server.domain.policy.lifetimes import expires_at, is_expired
+from server.domain.unit_of_work import UnitOfWork
+from server.domain.users import User
+from server.infra import secrets
+from server.infra.database import Base
+
+_SECRET_PREFIX: Final = "bs_"
+#: "Last seen" is written at most once in this many seconds, so that reading a page does not cost a write.
+_SEEN_RESOLUTION: Final = 60
+
+
+class Browser(Base):
+    """One browser, whoever is signed in on it."""
+
+    __tablename__ = "browsers"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    secret_digest: Mapped[str] = mapped_column(unique=True)
+    current_session_id: Mapped[str | None]
+    created_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]
+
+
+class Session(Base):
+    """One person signed in on one browser."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    browser_id: Mapped[str] = mapped_column(ForeignKey("browsers.id", ondelete="CASCADE"), index=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
+    auth_time: Mapped[datetime]
+    amr: Mapped[list[str]]
+    acr: Mapped[str]
+    ip: Mapped[str | None]
+    user_agent: Mapped[str | None]
+    created_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]
+    #: The earlier of the idle limit, which use moves, and `ends_at`, which nothing moves.
+    expires_at: Mapped[datetime]
+    ends_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+def create_browser(work: UnitOfWork) -> tuple[Browser, str]:
+    """A new browser and the secret for its cookie, which is not stored."""
+    secret = secrets.new_secret(_SECRET_PREFIX)
+    browser = Browser(
+        id=secrets.new_id(),
+        secret_digest=secrets.digest(secret),
+        current_session_id=None,
+        created_at=work.now,
+        last_seen_at=work.now,
+    )
+    work.db.add(browser)
+    work.db.flush()
+    return browser, secret
+
+
+def find_browser(work: UnitOfWork, secret: str) -> Browser | None:
+    """The browser whose cookie this is, or None."""
+    if not secret.startswith(_SECRET_PREFIX):
+        return None
+    return work.db.scalars(select(Browser).where(Browser.secret_digest == secrets.digest(secret))).one_or_none()
+
+
+def start_session(work: UnitOfWork, browser: Browser, user: User, *, amr: list[str], acr: str) -> tuple[Session, str]:
+    """Signs `user` in on `browser`, ending their earlier session there; returns the browser's new cookie secret too."""
+    for earlier in _sessions_of(work, browser):
+        if earlier.user_id == user.id and earlier.ended_at is None:
+            earlier.ended_at = work.now
+    ends_at = work.now + timedelta(seconds=work.settings.session_lifetime)
+    session = Session(
+        id=secrets.new_id(),
+        browser_id=browser.id,
+        user_id=user.id,
+        auth_time=work.now.replace(microsecond=0),
+        amr=amr,
+        acr=acr,
+        ip=work.actor.ip,
+        user_agent=work.actor.user_agent,
+        created_at=work.now,
+        last_seen_at=work.now,
+        expires_at=expires_at(work.now, work.settings.session_idle_lifetime, ends_at),
+        ends_at=ends_at,
+        ended_at=None,
+    )
+    work.db.add(session)
+    secret = secrets.new_secret(_SECRET_PREFIX)
+    browser.secret_digest = secrets.digest(secret)
+    browser.current_session_id = session.id
+    browser.last_seen_at = work.now
+    work.db.flush()
+    return session, secret
+
+
+def is_live(session: Session, now: datetime) -> bool:
+    """Whether the session was neither ended nor left idle for too long."""
+    return session.ended_at is None and not is_expired(now, session.expires_at)
+
+
+def find_session(work: UnitOfWork, session_id: str) -> Session | None:
+    """The session of this id, live or not, or None."""
+    return work.db.get(Session, session_id)
+
+
+def list_sessions(work: UnitOfWork, browser: Browser) -> Sequence[Session]:
+    """The newest session of each person known on this browser, live or not, newest first."""
+    newest: dict[str, Session] = {}
+    for session in _sessions_of(work, browser):
+        newest.setdefault(session.user_id, session)
+    return list(newest.values())
+
+
+def _sessions_of(work: UnitOfWork, browser: Browser) -> Sequence[Session]:
+    query = select(Session).where(Session.browser_id == browser.id).order_by(Session.created_at.desc(), Session.id)
+    return work.db.scalars(query).all()
+
+
+def choose_session(work: UnitOfWork, browser: Browser, session: Session) -> None:
+    """Makes `session` the one that answers requests from this browser."""
+    browser.current_session_id = session.id
+    touch_session(work, session)
+
+
+def touch_session(work: UnitOfWork, session: Session) -> None:
+    """Notes that the session was used, extending its idle limit."""
+    if (work.now - session.last_seen_at).total_seconds() >= _SEEN_RESOLUTION:
+        session.last_seen_at = work.now
+        session.expires_at = expires_at(work.now, work.settings.session_idle_lifetime, session.ends_at)
+
+
+def end_session(work: UnitOfWork, browser: Browser, session: Session) -> None:
+    """Signs the person out on this browser; what they granted only for the session ends with it. Idempotent."""
+    if browser.current_session_id == session.id:
+        browser.current_session_id = None
+    if session.ended_at is None:
+        session.ended_at = work.now
+        grants.revoke_grants_of_session(work, session.id)
+        audit_log.record(work, AuditEvent.SESSION_ENDED, user_id=session.user_id)
+
+
+def forget_session(work: UnitOfWork, browser: Browser, session: Session) -> None:
+    """Signs the person out and removes them from the browser's account chooser."""
+    user_id = session.user_id
+    end_session(work, browser, session)
+    for known in _sessions_of(work, browser):
+        if known.user_id == user_id:
+            work.db.delete(known)

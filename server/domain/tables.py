@@ -1,0 +1,36 @@
+"""All tables, in one place for migrations."""
+
+from __future__ import annotations
+
+from server.domain import (
+    access_tokens,
+    audit_log,
+    authorization_codes,
+    authorization_requests,
+    client_secrets,
+    clients,
+    consents,
+    grants,
+    refresh_tokens,
+    sessions,
+    signing_keys,
+    users,
+)
+from server.infra.database import Base
+
+OWNERS = (
+    access_tokens,
+    audit_log,
+    authorization_codes,
+    authorization_requests,
+    client_secrets,
+    clients,
+    consents,
+    grants,
+    refresh_tokens,
+    sessions,
+    signing_keys,
+    users,
+)
+
+METADATA = Base.metadata

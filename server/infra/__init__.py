@@ -1,0 +1,1 @@
+"""Infrastructure: database, clock, secrets, keys. It has no opinion about OAuth."""

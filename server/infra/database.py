@@ -1,0 +1,151 @@
+"""The database: engine, models' base, and the one commit per request.
+
+SQLite runs in WAL mode with `synchronous=FULL`, so that what was acknowledged survives a power cut, and takes the write
+lock when a transaction begins (`BEGIN IMMEDIATE`), so that two writers queue instead of failing at their first write.
+PostgreSQL runs through psycopg 3 at READ COMMITTED.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar, Final, TypeAlias
+
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import JSON, DateTime, Dialect, Engine, MetaData, create_engine, event, make_url
+from sqlalchemy.engine import URL, Connection
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.orm import DeclarativeBase, Session, scoped_session
+from sqlalchemy.types import TypeDecorator
+
+from server.config import Settings
+
+#: What the driver raises when the database is away, busy or full: answered with 503, never with a refusal.
+OUTAGES: Final = (OperationalError, InterfaceError, PoolTimeoutError)
+SQLITE_BUSY_SECONDS: Final = 5.0
+_READ_ONLY: Final = "gatepost_read_only"
+
+DatabaseSession: TypeAlias = Session | scoped_session[Any]
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC datetime, on databases that know time zones and on SQLite, which does not."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Refuses naive datetimes and stores UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a naive datetime has no place in the database")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Gives SQLite's naive values their zone back."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """The base of every table; free of Flask, so that the rules over the tables are too."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: UtcDateTime, dict[str, Any]: JSON, list[str]: JSON}
+
+
+#: The Flask side: one session per request, removed when the request ends.
+database = SQLAlchemy(metadata=Base.metadata, session_options={"expire_on_commit": False})
+
+
+def database_url(settings: Settings) -> URL:
+    """The configured URL, with psycopg 3 as PostgreSQL's driver and SQLite's folder made."""
+    url = make_url(settings.database_url.get_secret_value())
+    if url.drivername == "postgresql":
+        url = url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() == "sqlite" and url.database not in {None, "", ":memory:"}:
+        Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+        # Flask-SQLAlchemy reads a relative path as one of its instance folder; ours is the working directory's.
+        url = url.set(database=str(Path(str(url.database)).absolute()))
+    return url
+
+
+def engine_options(settings: Settings) -> dict[str, Any]:
+    """Keyword arguments for `create_engine`, the same for the web and for the command line."""
+    if database_url(settings).get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False}}
+    return {
+        "pool_pre_ping": True,
+        "pool_timeout": 2,
+        "connect_args": {"connect_timeout": 2, "options": "-c statement_timeout=5000 -c timezone=UTC"},
+    }
+
+
+def prepare_engine(engine: Engine) -> None:
+    """Gives SQLite its pragmas and its explicit transactions; PostgreSQL needs nothing."""
+    if engine.dialect.name != "sqlite":
+        return
+
+    @event.listens_for(engine, "connect")
+    def set_pragmas(connection: Any, _record: Any) -> None:
+        # The driver would open transactions itself, and later than we must.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin_transaction(connection: Connection) -> None:
+        read_only = connection.get_execution_options().get(_READ_ONLY, False)
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+
+def begin_reading(db: DatabaseSession) -> None:
+    """Opens this request's transaction for reading only, so that on SQLite it waits for no writer."""
+    db.connection(execution_options={_READ_ONLY: True})
+
+
+def commit_before_raising(db: DatabaseSession) -> None:
+    """Keeps the mark that a refusal must leave (a found reuse, a failed login) although the request is refused."""
+    db.commit()
+
+
+def open_engine(settings: Settings) -> Engine:
+    """An engine of its own, for the command line and for migrations."""
+    engine = create_engine(database_url(settings), **engine_options(settings))
+    prepare_engine(engine)
+    return engine
+
+
+@contextmanager
+def open_session(settings: Settings) -> Iterator[Session]:
+    """One transaction outside a request: committed at the end, rolled back by an exception."""
+    engine = open_engine(settings)
+    try:
+        with Session(engine, expire_on_commit=False) as db:
+            yield db
+            db.commit()
+    finally:
+        engine.dispose()
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether `error` says that the database is away rather than that the statement was wrong."""
+    if isinstance(error, OUTAGES):
+        return True
+    return isinstance(error, DBAPIError) and error.connection_invalidated

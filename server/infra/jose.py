@@ -1,0 +1,180 @@
+"""JSON Web Keys and signed tokens over joserfc: one algorithm per key, static errors (RFC 7515, 7517, 7519).
+
+A private key is parsed once per process: parsing an RSA key costs as much as sixty signatures.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from joserfc import jwk, jws, jwt
+from joserfc.errors import JoseError, SecurityWarning
+
+#: joserfc warns that RFC 9864 renames EdDSA to Ed25519; OpenID clients know it as EdDSA only.
+warnings.filterwarnings("ignore", message=r".*EdDSA.*", category=SecurityWarning)
+
+SIGNING_ALGORITHMS: Final = ("RS256", "ES256", "EdDSA")
+RSA_BITS: Final = 2048
+_MAX_TOKEN_CHARACTERS: Final = 16384
+_HALF_HASHES: Final = {"RS256": hashlib.sha256, "ES256": hashlib.sha256, "EdDSA": hashlib.sha512}
+#: Header members that would let a token choose its own key, or that we do not process (RFC 7515 §4.1, §4.1.11).
+_FORBIDDEN_HEADERS: Final = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "zip", "enc"})
+
+SigningKey = jwk.RSAKey | jwk.ECKey | jwk.OKPKey
+
+
+class InvalidToken(Exception):
+    """A token that is no token of ours; the message is fixed text and never holds input."""
+
+
+@dataclass(frozen=True)
+class DecodedToken:
+    """A token whose signature held."""
+
+    header: dict[str, Any]
+    claims: dict[str, Any]
+
+
+def generate_key(algorithm: str) -> SigningKey:
+    """A new private key for `algorithm`, with its thumbprint (RFC 7638) as `kid`."""
+    parameters: jwk.KeyParameters = {"alg": algorithm, "use": "sig"}
+    key: SigningKey
+    if algorithm == "RS256":
+        key = jwk.RSAKey.generate_key(RSA_BITS, parameters)
+    elif algorithm == "ES256":
+        key = jwk.ECKey.generate_key("P-256", parameters)
+    elif algorithm == "EdDSA":
+        key = jwk.OKPKey.generate_key("Ed25519", parameters)
+    else:
+        raise ValueError(f"{algorithm} is not one of {', '.join(SIGNING_ALGORITHMS)}")
+    return _with_kid(key)
+
+
+def import_pem(pem: bytes, algorithm: str) -> SigningKey:
+    """Parses a PEM private key made elsewhere.
+
+    Raises:
+        ValueError: when it is no private key, does not fit `algorithm`, or is an RSA key under 2048 bits.
+    """
+    kinds: dict[str, type[SigningKey]] = {"RS256": jwk.RSAKey, "ES256": jwk.ECKey, "EdDSA": jwk.OKPKey}
+    try:
+        key = kinds[algorithm].import_key(pem, {"alg": algorithm, "use": "sig"})
+    except (ValueError, JoseError, TypeError) as error:
+        raise ValueError(f"this is not a PEM private key that can sign {algorithm}") from error
+    if not key.is_private:
+        raise ValueError("this is a public key; a private one is needed")
+    if isinstance(key, jwk.RSAKey) and key.raw_value.key_size < RSA_BITS:
+        raise ValueError(f"RSA keys need at least {RSA_BITS} bits")
+    if isinstance(key, jwk.ECKey) and key.curve_name != "P-256":
+        raise ValueError("ES256 needs a key on the curve P-256")
+    if isinstance(key, jwk.OKPKey) and key.as_dict(private=False)["crv"] != "Ed25519":
+        raise ValueError("EdDSA needs an Ed25519 key")
+    return _with_kid(key)
+
+
+def _with_kid(key: SigningKey) -> SigningKey:
+    document = key.as_dict(private=True)
+    document["kid"] = key.thumbprint()
+    return parse_private_key(json.dumps(document).encode())
+
+
+def serialize_private_key(key: SigningKey) -> bytes:
+    """The private JWK, to be encrypted before it is stored."""
+    return json.dumps(key.as_dict(private=True)).encode()
+
+
+def parse_private_key(document: bytes) -> SigningKey:
+    """The key of a private JWK made by `serialize_private_key`."""
+    key = jwk.import_key(json.loads(document))
+    assert isinstance(key, jwk.RSAKey | jwk.ECKey | jwk.OKPKey)
+    return key
+
+
+def public_jwk(key: SigningKey) -> dict[str, Any]:
+    """The public half, as the JWKS shows it."""
+    return {name: value for name, value in key.as_dict(private=False).items() if name != "key_ops"}
+
+
+def sign(claims: Mapping[str, Any], key: SigningKey, algorithm: str, typ: str) -> str:
+    """A compact JWS over `claims`, with `alg`, `kid` and `typ` in its header."""
+    header = {"alg": algorithm, "kid": str(key.kid), "typ": typ}
+    return jwt.encode(header, dict(claims), key, algorithms=[algorithm])
+
+
+def verify(token: str, public_keys: Sequence[Mapping[str, Any]]) -> DecodedToken:
+    """Verifies a compact JWS against published keys: `kid` picks the key and the key dictates the algorithm.
+
+    Raises:
+        InvalidToken: for anything that is not a token signed by one of these keys.
+    """
+    header = peek_header(token)
+    if not _FORBIDDEN_HEADERS.isdisjoint(header):
+        raise InvalidToken("The token's header has a member that is not accepted.")
+    if token != _canonical(token):
+        raise InvalidToken("The token is not canonically encoded.")
+    key = next((candidate for candidate in public_keys if candidate["kid"] == header.get("kid")), None)
+    if key is None or header.get("alg") != key["alg"]:
+        raise InvalidToken("The token is not signed by a key of this issuer.")
+    algorithm = str(key["alg"])
+    registry = jws.JWSRegistry(algorithms=[algorithm], strict_check_header=False)
+    try:
+        decoded = jwt.decode(token, jwk.import_key(dict(key)), registry=registry)
+    except (JoseError, ValueError, TypeError) as error:
+        raise InvalidToken("The token's signature does not verify.") from error
+    return DecodedToken(decoded.header, decoded.claims)
+
+
+def peek_header(token: str) -> dict[str, Any]:
+    """The unverified header.
+
+    Raises:
+        InvalidToken: when there is none.
+    """
+    return _decode_part(token, 0)
+
+
+def peek_claims(token: str) -> dict[str, Any]:
+    """The unverified claims, for showing and for logging only.
+
+    Raises:
+        InvalidToken: when there are none.
+    """
+    return _decode_part(token, 1)
+
+
+def _decode_part(token: str, index: int) -> dict[str, Any]:
+    parts = token.split(".")
+    if len(parts) != 3 or len(token) > _MAX_TOKEN_CHARACTERS:
+        raise InvalidToken("This is not a signed token.")
+    try:
+        document = json.loads(_from_base64url(parts[index]))
+    except (ValueError, RecursionError) as error:
+        raise InvalidToken("This is not a signed token.") from error
+    if not isinstance(document, dict):
+        raise InvalidToken("This is not a signed token.")
+    return document
+
+
+def _from_base64url(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+
+
+def _canonical(token: str) -> str:
+    """The token re-encoded: the same text unless unused bits were set at a segment's end (RFC 4648 §3.5)."""
+    try:
+        parts = [_from_base64url(part) for part in token.split(".")]
+    except ValueError:
+        return ""
+    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
+
+
+def half_hash(value: str, algorithm: str) -> str:
+    """The `at_hash` of `value`: the left half of the algorithm's hash (OpenID Connect Core §3.1.3.6)."""
+    full = _HALF_HASHES[algorithm](value.encode("ascii")).digest()
+    return base64.urlsafe_b64encode(full[: len(full) // 2]).rstrip(b"=").decode()

@@ -1,0 +1,47 @@
+"""Logging: one line of text or one JSON object per event, each with the request's id; no secrets at any level."""
+
+from __future__ import annotations
+
+import json
+import logging
+from contextvars import ContextVar
+from datetime import UTC, datetime
+
+from server.config import Settings
+
+#: The id of the request being served, `-` outside one.
+request_id: ContextVar[str] = ContextVar("request_id", default="-")
+
+
+class _WithRequestId(logging.Filter):
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.request_id = request_id.get()
+        return True
+
+
+class _JsonFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        document = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "request_id": getattr(record, "request_id", "-"),
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            document["exception"] = self.formatException(record.exc_info)
+        return json.dumps(document)
+
+
+def configure_logging(settings: Settings) -> None:
+    """Sets up the process's logging; called once by `serve` and `dev`."""
+    handler = logging.StreamHandler()
+    handler.addFilter(_WithRequestId())
+    if settings.log_format == "json":
+        handler.setFormatter(_JsonFormatter())
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s [%(request_id)s] %(message)s"))
+    logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
+    # Authlib writes tokens to its debug log (ten places); SQLAlchemy writes parameters. Neither may.
+    for name in ("authlib", "sqlalchemy"):
+        logging.getLogger(name).setLevel(max(logging.INFO, logging.getLogger().level))

@@ -1,0 +1,36 @@
+"""Argon2id for people's passwords (RFC 9106), and a decoy of the same cost for people who do not exist."""
+
+from __future__ import annotations
+
+from argon2 import PasswordHasher as Argon2Hasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from server.config import Settings
+
+
+class PasswordHasher:
+    """Hashes and verifies passwords with the deployment's parameters."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._argon2 = Argon2Hasher(
+            time_cost=settings.argon2_time_cost,
+            memory_cost=settings.argon2_memory_kib,
+            parallelism=settings.argon2_parallelism,
+        )
+        self._decoy = self._argon2.hash("a password nobody has")
+
+    def hash(self, password: str) -> str:
+        """The encoded argon2id hash of `password`."""
+        return self._argon2.hash(password)
+
+    def verify(self, password_hash: str | None, password: str) -> bool:
+        """Whether `password` is right. Without a hash it does the same work and says no, so that time tells nothing."""
+        try:
+            self._argon2.verify(password_hash or self._decoy, password)
+        except (VerificationError, InvalidHashError):
+            return False
+        return password_hash is not None
+
+    def needs_rehash(self, password_hash: str) -> bool:
+        """Whether the hash was made with other parameters than today's."""
+        return self._argon2.check_needs_rehash(password_hash)

@@ -1,0 +1,42 @@
+"""Random identifiers and secrets, their digests, and comparison in constant time."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+
+_BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+def _base62(number: int, width: int) -> str:
+    digits = []
+    for _ in range(width):
+        number, remainder = divmod(number, 62)
+        digits.append(_BASE62[remainder])
+    return "".join(reversed(digits))
+
+
+def new_id() -> str:
+    """A 128-bit random identifier of 22 base62 characters: safe in URLs, shells and double clicks."""
+    return _base62(secrets.randbits(128), 22)
+
+
+def new_secret(prefix: str = "") -> str:
+    """A 256-bit random secret of 43 base62 characters after `prefix`."""
+    return prefix + _base62(secrets.randbits(256), 43)
+
+
+def digest(secret: str) -> str:
+    """SHA-256 of `secret` in hex. Right for random secrets of 128 bits and more; never for a person's password."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def equal(left: str, right: str) -> bool:
+    """Whether both are the same, in time that does not depend on where they differ."""
+    return hmac.compare_digest(left.encode(), right.encode())
+
+
+def keyed_digest(key: str, message: str) -> str:
+    """HMAC-SHA-256 of `message` under `key`, in hex."""
+    return hmac.new(key.encode(), message.encode(), hashlib.sha256).hexdigest()

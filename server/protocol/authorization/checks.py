@@ -1,0 +1,208 @@
+"""THE TABLE: what every authorization request is checked for, and in which order.
+
+Until client and redirect URI are proven, an error is shown to the person and never redirected (RFC 6749 §3.1.2.4,
+§4.1.2.1); `check_redirect_uri` sets `context.redirect_uri`, and from then on errors go to the client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from server.domain import redirect_uris, scopes
+from server.domain.clients import Client, find_client
+from server.domain.unit_of_work import UnitOfWork
+from server.domain.usability import is_usable
+from server.infra.jose import InvalidToken
+from server.protocol import pkce
+from server.protocol.authorization.response_modes import DEFAULT, RESPONSE_MODES
+from server.protocol.authorization_server import RESPONSE_TYPES
+from server.protocol.errors import (
+    InvalidRequest,
+    InvalidScope,
+    RegistrationNotSupported,
+    RequestNotSupported,
+    RequestUriNotSupported,
+    UnauthorizedClient,
+    UnsupportedResponseType,
+)
+from server.protocol.request import Parameters
+from server.protocol.tokens.id_token import verify_id_token_hint
+
+PROMPTS: Final = ("none", "login", "consent", "select_account")
+_MAXIMUM_CHARACTERS: Final = 4000
+_MAXIMUM_MAX_AGE: Final = 10 * 365 * 86400
+
+
+@dataclass
+class AuthorizationContext:
+    """One request on its way down the table, and what the checks have found so far."""
+
+    work: UnitOfWork
+    parameters: Parameters
+    client: Client | None = None
+    redirect_uri: str | None = None
+    response_mode: str = DEFAULT
+    scope_set: frozenset[str] = frozenset()
+    code_challenge: str | None = None
+    prompts: frozenset[str] = frozenset()
+    max_age: int | None = None
+    hint_subject: str | None = None
+
+    def as_stored(self) -> dict[str, Any]:
+        """What the parked request keeps: checked values only."""
+        return {
+            "response_type": self.parameters.get("response_type"),
+            "response_mode": self.response_mode,
+            "redirect_uri": self.redirect_uri,
+            "state": self.parameters.get("state"),
+            "nonce": self.parameters.get("nonce"),
+            "scope": scopes.format_scopes(self.scope_set),
+            "code_challenge": self.code_challenge,
+            "prompt": sorted(self.prompts),
+            "max_age": self.max_age,
+            "hint_subject": self.hint_subject,
+            "login_hint": self.parameters.get("login_hint"),
+        }
+
+
+def check_client(context: AuthorizationContext) -> None:
+    """The client is registered and may be used."""
+    client_id = context.parameters.get("client_id")
+    if client_id is None or context.parameters.is_repeated("client_id"):
+        raise InvalidRequest("client_id is missing or repeated.", parameter="client_id")
+    client = find_client(context.work, client_id)
+    if client is None or not is_usable(context.work.now, client):
+        raise UnauthorizedClient("There is no such client.", parameter="client_id")
+    context.client = client
+
+
+def check_redirect_uri(context: AuthorizationContext) -> None:
+    """The redirect URI is one of the client's, character by character (RFC 9700 §4.1.3). It is never assumed."""
+    uri = context.parameters.get("redirect_uri")
+    if uri is None or context.parameters.is_repeated("redirect_uri"):
+        raise InvalidRequest("redirect_uri is missing or repeated.", parameter="redirect_uri")
+    client = proven_client(context)
+    if not redirect_uris.is_registered(uri, client.redirect_uris, native=client.is_native):
+        raise InvalidRequest("redirect_uri is not registered for this client.", parameter="redirect_uri")
+    context.redirect_uri = uri
+
+
+def check_response_mode(context: AuthorizationContext) -> None:
+    """The answer can be encoded as the client asks. First of all the rest, as every later error is encoded so too."""
+    mode = context.parameters.get("response_mode") or DEFAULT
+    if mode not in RESPONSE_MODES:
+        raise InvalidRequest("response_mode is not supported.", parameter="response_mode")
+    context.response_mode = mode
+
+
+def check_parameters(context: AuthorizationContext) -> None:
+    """No parameter is repeated (RFC 6749 §3.1) or too long to keep."""
+    context.parameters.check_not_repeated()
+    for name, value in context.parameters.data.items():
+        if len(value) > _MAXIMUM_CHARACTERS:
+            raise InvalidRequest("A parameter is too long.", parameter=name if name.isidentifier() else None)
+
+
+def check_request_objects(context: AuthorizationContext) -> None:
+    """Parameters that would replace others are refused, not ignored (OpenID Connect Core §6, §7.2.1)."""
+    if context.parameters.get("request") is not None:
+        raise RequestNotSupported("Request objects are not supported.", parameter="request")
+    if context.parameters.get("request_uri") is not None:
+        raise RequestUriNotSupported("request_uri is not supported.", parameter="request_uri")
+    if context.parameters.get("registration") is not None:
+        raise RegistrationNotSupported("registration is not supported.", parameter="registration")
+
+
+def check_response_type(context: AuthorizationContext) -> None:
+    """The response type exists and the client was registered for it and for its grant type (RFC 7591 §2.1)."""
+    response_type = context.parameters.get("response_type")
+    if response_type is None:
+        raise InvalidRequest("response_type is missing.", parameter="response_type")
+    if response_type not in RESPONSE_TYPES:
+        raise UnsupportedResponseType("This response_type is not supported.", parameter="response_type")
+    client = proven_client(context)
+    if response_type not in client.response_types or "authorization_code" not in client.grant_types:
+        raise UnauthorizedClient("The client may not use this response_type.", parameter="response_type")
+
+
+def check_scope(context: AuthorizationContext) -> None:
+    """Something remains of the requested scope; what the client or the deployment does not have is left out (§3.3)."""
+    scope = context.parameters.get("scope")
+    if scope is not None and not scopes.is_well_formed(scope):
+        raise InvalidScope("scope is malformed.", parameter="scope")
+    allowed = proven_client(context).allowed_scopes & frozenset(scopes.catalogue(context.work.settings))
+    context.scope_set = scopes.parse(scope) & allowed
+    if not context.scope_set:
+        raise InvalidScope("No requested scope is known and allowed for this client.", parameter="scope")
+
+
+def check_code_challenge(context: AuthorizationContext) -> None:
+    """PKCE, here and not only at the token endpoint (RFC 7636 §4.4.1)."""
+    context.code_challenge = pkce.check_code_challenge(context.parameters, required=proven_client(context).require_pkce)
+
+
+def check_prompt(context: AuthorizationContext) -> None:
+    """Known values; `none` stands alone (OpenID Connect Core §3.1.2.1)."""
+    context.prompts = frozenset((context.parameters.get("prompt") or "").split())
+    if not context.prompts <= frozenset(PROMPTS):
+        raise InvalidRequest("prompt has an unknown value.", parameter="prompt")
+    if "none" in context.prompts and len(context.prompts) > 1:
+        raise InvalidRequest("prompt=none cannot stand with another value.", parameter="prompt")
+
+
+def check_max_age(context: AuthorizationContext) -> None:
+    """A number of seconds."""
+    text = context.parameters.get("max_age")
+    if text is None:
+        return
+    if not (text.isascii() and text.isdigit() and len(text) <= 10):
+        raise InvalidRequest("max_age is not a number of seconds.", parameter="max_age")
+    context.max_age = min(int(text), _MAXIMUM_MAX_AGE)
+
+
+def check_id_token_hint(context: AuthorizationContext) -> None:
+    """An ID token of ours for this client; an expired one still tells who is meant (OpenID Connect Core §3.1.2.1)."""
+    hint = context.parameters.get("id_token_hint")
+    if hint is None:
+        return
+    try:
+        claims = verify_id_token_hint(context.work, hint)
+    except InvalidToken as error:
+        raise InvalidRequest(
+            "id_token_hint is not an ID token of this issuer.", detail=str(error), parameter="id_token_hint"
+        ) from error
+    if claims["aud"] != proven_client(context).id:
+        raise InvalidRequest("id_token_hint was issued to another client.", parameter="id_token_hint")
+    context.hint_subject = claims["sub"]
+
+
+CHECKS: Final[tuple[Callable[[AuthorizationContext], None], ...]] = (
+    # Errors up to here are shown, never redirected.
+    check_client,
+    check_redirect_uri,
+    # Errors from here on are sent to the proven redirect URI.
+    check_response_mode,
+    check_parameters,
+    check_request_objects,
+    check_response_type,
+    check_scope,
+    check_code_challenge,
+    check_prompt,
+    check_max_age,
+    check_id_token_hint,
+)
+
+
+def run_checks(context: AuthorizationContext) -> None:
+    """Runs the table top to bottom; the first fault ends it."""
+    for check in CHECKS:
+        check(context)
+
+
+def proven_client(context: AuthorizationContext) -> Client:
+    """The client, which stands first in the table."""
+    if context.client is None:
+        raise InvalidRequest("client_id is missing.", parameter="client_id")
+    return context.client

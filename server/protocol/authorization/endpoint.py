@@ -1,0 +1,136 @@
+"""The authorization endpoint as a state machine over a stored row: begin, resume as often as needed, finish."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from authlib.oauth2 import OAuth2Error
+
+from server.domain import audit_log, scopes, sessions
+from server.domain.audit_events import AuditEvent
+from server.domain.authorization_requests import (
+    AuthorizationRequest,
+    RequestState,
+    finish_request,
+    park_request,
+)
+from server.domain.clients import Client, find_client
+from server.domain.grants import SignInFacts, create_grant
+from server.domain.sessions import Browser, Session
+from server.domain.unit_of_work import UnitOfWork
+from server.domain.usability import is_usable
+from server.protocol.authorization.checks import AuthorizationContext, proven_client, run_checks
+from server.protocol.authorization.prompt import Progress, Step, next_step
+from server.protocol.authorization.response_modes import AuthorizationResponse, encode_error, encode_response
+from server.protocol.authorization_server import AuthorizationServer
+from server.protocol.errors import AccessDenied, UnauthorizedClient
+from server.protocol.request import Parameters, ProtocolRequest
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PageNeeded:
+    """The person has to do something first."""
+
+    request: AuthorizationRequest
+    progress: Progress
+
+
+def begin(
+    work: UnitOfWork, parameters: Parameters, browser: Browser | None
+) -> AuthorizationRequest | AuthorizationResponse:
+    """Checks a request and parks it, or answers it with an error.
+
+    Raises:
+        OAuth2Error: while client and redirect URI are not proven; it is shown, never redirected.
+    """
+    context = AuthorizationContext(work, parameters)
+    try:
+        run_checks(context)
+    except OAuth2Error as error:
+        if context.redirect_uri is None:
+            raise
+        log.info("authorization request refused: %s", error.error)
+        return encode_error(work.settings, _unchecked(context), error)
+    return park_request(work, proven_client(context), context.as_stored(), browser)
+
+
+def _unchecked(context: AuthorizationContext) -> dict[str, str | None]:
+    """Where and how to answer a request that failed after its redirect URI was proven."""
+    return {
+        "redirect_uri": context.redirect_uri,
+        "response_mode": context.response_mode,
+        "state": context.parameters.get("state"),
+    }
+
+
+def resume(
+    server: AuthorizationServer, work: UnitOfWork, request: AuthorizationRequest, browser: Browser | None
+) -> PageNeeded | AuthorizationResponse:
+    """Carries a parked request on: to the next page, or to its answer.
+
+    Raises:
+        UnauthorizedClient: when the client was disabled meanwhile; it is shown, never redirected.
+        Expired: when another visit answered the request first.
+    """
+    client = _usable_client(work, request)
+    try:
+        progress = next_step(work, request, client, browser)
+    except OAuth2Error as error:
+        return _refuse(work, request, error)
+    if progress.step is not Step.FINISH or progress.session is None:
+        return PageNeeded(request, progress)
+    return _finish(server, work, request, client, progress.session)
+
+
+def progress_of(work: UnitOfWork, request: AuthorizationRequest, browser: Browser) -> Progress:
+    """Where a parked request stands, without carrying it on.
+
+    Raises:
+        UnauthorizedClient: as `resume`.
+        LoginRequired: when signing in cannot satisfy the request.
+    """
+    return next_step(work, request, _usable_client(work, request), browser)
+
+
+def _usable_client(work: UnitOfWork, request: AuthorizationRequest) -> Client:
+    client = find_client(work, request.client_id)
+    if client is None or not is_usable(work.now, client):
+        raise UnauthorizedClient("There is no such client.", parameter="client_id")
+    return client
+
+
+def deny(work: UnitOfWork, request: AuthorizationRequest, session: Session | None) -> AuthorizationResponse:
+    """The person said no, on whichever page (RFC 6749 §4.1.2.1)."""
+    audit_log.record(
+        work, AuditEvent.CONSENT_DENIED, client_id=request.client_id, user_id=session.user_id if session else None
+    )
+    return _refuse(work, request, AccessDenied("The person denied the request."))
+
+
+def _refuse(work: UnitOfWork, request: AuthorizationRequest, error: OAuth2Error) -> AuthorizationResponse:
+    finish_request(work, request, RequestState.REFUSED)
+    return encode_error(work.settings, request.parameters, error)
+
+
+def _finish(
+    server: AuthorizationServer, work: UnitOfWork, request: AuthorizationRequest, client: Client, session: Session
+) -> AuthorizationResponse:
+    finish_request(work, request, RequestState.CODED)
+    sessions.touch_session(work, session)
+    stored = request.parameters
+    grant = create_grant(
+        work,
+        client.id,
+        session.user_id,
+        scopes.parse(stored["scope"]),
+        SignInFacts(session.id, session.auth_time, session.amr, session.acr),
+        stored["nonce"],
+    )
+    issuing = ProtocolRequest(
+        work, "GET", work.settings.url("/oauth/authorize"), {}, Parameters({"response_type": [stored["response_type"]]})
+    )
+    code = server.get_authorization_grant(issuing).issue_code(grant, stored["redirect_uri"], stored["code_challenge"])
+    return encode_response(work.settings, stored, {"code": code})

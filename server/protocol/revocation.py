@@ -1,0 +1,47 @@
+"""Token revocation (RFC 7009): a refresh token ends its grant and all under it, an access token only itself."""
+
+from __future__ import annotations
+
+from authlib.oauth2.rfc7009 import RevocationEndpoint as AuthlibRevocation
+
+from server.domain.access_tokens import revoke_access_token
+from server.domain.grants import revoke_grant
+from server.protocol.client_authentication.client_secret import authenticate_client
+from server.protocol.errors import InvalidRequest
+from server.protocol.presented_token import LiveRefreshToken, LiveToken, find_live_token
+from server.protocol.registered_client import RegisteredClient
+from server.protocol.request import ProtocolRequest
+
+
+class RevocationEndpoint(AuthlibRevocation):
+    """For every client, public ones included, about its own tokens."""
+
+    def authenticate_endpoint_client(self, request: ProtocolRequest) -> RegisteredClient:
+        """The registered method, also `none`."""
+        return authenticate_client(request)
+
+    def authenticate_token(self, request: ProtocolRequest, client: RegisteredClient) -> LiveToken | None:
+        """The client's own live token; an unknown one and another's are the same to it (§2.1, §2.2).
+
+        Raises:
+            InvalidRequest: when `token` is missing.
+        """
+        token = request.parameters.get("token")
+        if token is None:
+            raise InvalidRequest("token is missing.")
+        live = find_live_token(request.work, token)
+        return live if live is not None and live.client.id == client.row.id else None
+
+    def revoke_token(self, token: LiveToken, request: ProtocolRequest) -> None:
+        """Ends the token."""
+        if isinstance(token, LiveRefreshToken):
+            revoke_grant(request.work, token.grant, "revoked_by_client")
+        else:
+            revoke_access_token(request.work, token.claims["jti"], token.client.id, token.expires_at)
+
+    def create_endpoint_response(  # type: ignore[override]  # ours is the only request type there is
+        self, request: ProtocolRequest
+    ) -> tuple[int, None, list[tuple[str, str]]]:
+        """200 without a body: browsers' clients trip over a content type that promises one."""
+        super().create_endpoint_response(request)  # type: ignore[no-untyped-call]  # Authlib's stub
+        return 200, None, [("Cache-Control", "no-store")]

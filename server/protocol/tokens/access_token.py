@@ -1,0 +1,93 @@
+"""Access tokens: JWTs per RFC 9068, not stored, ended by `jti` or by grant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from server.domain import scopes, signing_keys
+from server.domain.access_tokens import is_revoked
+from server.domain.clients import Client, find_client
+from server.domain.grants import Grant, find_grant
+from server.domain.unit_of_work import UnitOfWork
+from server.domain.usability import why_unusable
+from server.domain.users import User, find_user
+from server.infra import jose, secrets
+
+TYP: Final = "at+jwt"
+
+
+@dataclass(frozen=True)
+class VerifiedAccessToken:
+    """An access token that may be used now, with everything it stands for."""
+
+    claims: Mapping[str, Any]
+    client: Client
+    #: None for client_credentials, where nobody but the client acts.
+    grant: Grant | None
+    user: User | None
+
+    @property
+    def scope_set(self) -> frozenset[str]:
+        """The token's scopes."""
+        return scopes.parse(self.claims.get("scope"))
+
+    @property
+    def expires_at(self) -> datetime:
+        """The token's `exp`."""
+        return datetime.fromtimestamp(self.claims["exp"], UTC)
+
+
+def issue_access_token(work: UnitOfWork, client: Client, granted: frozenset[str], grant: Grant | None) -> str:
+    """Signs an access token for `grant`, or for the client itself when there is none (RFC 9068 §2.2).
+
+    The `sub` of a client's own token is its `client_id`, which no user's id can be (RFC 9068 §5, RFC 9700 §4.15).
+    """
+    issued = int(work.now.timestamp())
+    claims: dict[str, Any] = {
+        "iss": work.settings.issuer,
+        "sub": grant.user_id if grant else client.id,
+        "aud": grant.audience if grant else work.settings.audience,
+        "client_id": client.id,
+        "iat": issued,
+        "exp": issued + work.settings.access_token_lifetime,
+        "jti": secrets.new_id(),
+    }
+    if granted:
+        claims["scope"] = scopes.format_scopes(granted)
+    if grant is not None:
+        claims["grant_id"] = grant.id
+        claims["auth_time"] = int(grant.auth_time.timestamp())
+        claims["acr"] = grant.acr
+        claims["amr"] = grant.amr
+    algorithm = client.access_token_signed_response_alg
+    return jose.sign(claims, signing_keys.signing_key(work, algorithm), algorithm, TYP)
+
+
+def verify_access_token(work: UnitOfWork, token: str) -> VerifiedAccessToken:
+    """Decides whether an access token may be used now.
+
+    Raises:
+        InvalidToken: when it is none of ours, has expired, was revoked, or somebody behind it may no longer act.
+    """
+    decoded = jose.verify(token, signing_keys.published_keys(work))
+    claims = decoded.claims
+    # RFC 9068 §4: without this an ID token would pass.
+    if decoded.header.get("typ") != TYP or claims.get("iss") != work.settings.issuer:
+        raise jose.InvalidToken("The token is not an access token of this issuer.")
+    if claims["exp"] <= work.now.timestamp() or is_revoked(work, claims["jti"]):
+        raise jose.InvalidToken("The access token has expired or was revoked.")
+    client = find_client(work, claims["client_id"])
+    grant, user = _find_grant_and_user(work, claims)
+    reason = why_unusable(work.now, client, *((grant, user) if "grant_id" in claims else ()))
+    if reason is not None or client is None:
+        raise jose.InvalidToken("The access token has expired or was revoked.")
+    return VerifiedAccessToken(claims, client, grant, user)
+
+
+def _find_grant_and_user(work: UnitOfWork, claims: Mapping[str, Any]) -> tuple[Grant | None, User | None]:
+    if "grant_id" not in claims:
+        return None, None
+    return find_grant(work, claims["grant_id"]), find_user(work, claims["sub"])

@@ -1,0 +1,50 @@
+"""The token response: what the token endpoint answers (RFC 6749 §5.1, OpenID Connect Core §3.1.3.3)."""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from server.domain import audit_log, scopes
+from server.domain.audit_events import AuditEvent
+from server.domain.clients import Client
+from server.domain.grants import Grant
+from server.domain.unit_of_work import UnitOfWork
+from server.domain.users import User
+from server.protocol.tokens.access_token import issue_access_token
+from server.protocol.tokens.id_token import issue_id_token
+
+#: Status, body and headers, as Authlib passes them on.
+TokenAnswer: TypeAlias = tuple[int, dict[str, Any], list[tuple[str, str]]]
+
+
+def respond_to_grant(
+    work: UnitOfWork, client: Client, user: User, grant: Grant, granted: frozenset[str], refresh_token: str | None
+) -> dict[str, Any]:
+    """Tokens for what a person allowed: access token, ID token when `openid` was granted, refresh token if given."""
+    access_token = issue_access_token(work, client, granted, grant)
+    response = _response(work, access_token, granted)
+    if scopes.OPENID in granted:
+        response["id_token"] = issue_id_token(work, client, user, grant, granted, access_token)
+    if refresh_token is not None:
+        response["refresh_token"] = refresh_token
+    audit_log.record(
+        work, AuditEvent.TOKEN_ISSUED, user_id=user.id, client_id=client.id, scopes=sorted(granted), grant_id=grant.id
+    )
+    return response
+
+
+def respond_to_client(work: UnitOfWork, client: Client, granted: frozenset[str]) -> dict[str, Any]:
+    """A token for the client itself; never a refresh token (RFC 6749 §4.4.3)."""
+    audit_log.record(work, AuditEvent.TOKEN_ISSUED, client_id=client.id, scopes=sorted(granted))
+    return _response(work, issue_access_token(work, client, granted, None), granted)
+
+
+def _response(work: UnitOfWork, access_token: str, granted: frozenset[str]) -> dict[str, Any]:
+    response: dict[str, Any] = {
+        "access_token": access_token,
+        "token_type": "Bearer",
+        "expires_in": work.settings.access_token_lifetime,
+    }
+    if granted:
+        response["scope"] = scopes.format_scopes(granted)
+    return response

@@ -1,0 +1,1 @@
+"""HTTP in and out: HTML, cookies, CSRF. The only ring that imports Flask, cut by audience."""

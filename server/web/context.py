@@ -1,0 +1,88 @@
+"""What every view leans on: the process's parts, and the unit of work of the request being served."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from typing import Final, cast
+
+from flask import Flask, current_app, g, request
+
+from server.domain.actor import Actor
+from server.domain.unit_of_work import Runtime, UnitOfWork
+from server.infra import secrets
+from server.infra.database import database
+from server.infra.logging import request_id as logged_request_id
+from server.protocol.authorization_server import AuthorizationServer
+
+_EXTENSION: Final = "gatepost"
+_MAXIMUM_USER_AGENT: Final = 300
+
+
+@dataclass(frozen=True)
+class Gatepost:
+    """The parts that live as long as the process."""
+
+    runtime: Runtime
+    server: AuthorizationServer
+
+
+def attach(app: Flask, gatepost: Gatepost) -> None:
+    """Makes the parts known to the views and gives each request its id."""
+    app.extensions[_EXTENSION] = gatepost
+    app.before_request(_begin_request)
+
+
+def current_gatepost() -> Gatepost:
+    """The parts of the application that serves this request."""
+    return parts_of(current_app)
+
+
+def parts_of(app: Flask) -> Gatepost:
+    """The parts that `attach` gave to `app`."""
+    return cast(Gatepost, app.extensions[_EXTENSION])
+
+
+def current_work() -> UnitOfWork:
+    """The unit of work of this request; one a request."""
+    if "work" not in g:
+        actor = Actor("anonymous", None, client_ip(), _user_agent(), current_request_id())
+        g.work = UnitOfWork(current_gatepost().runtime, database.session, actor)
+    return cast(UnitOfWork, g.work)
+
+
+def current_request_id() -> str:
+    """The id that this request has in logs, audit rows, error pages and the `X-Request-ID` header."""
+    return cast(str, g.request_id)
+
+
+def _begin_request() -> None:
+    g.request_id = "req_" + secrets.new_id()
+    logged_request_id.set(g.request_id)
+
+
+def _user_agent() -> str | None:
+    return request.headers.get("User-Agent", "")[:_MAXIMUM_USER_AGENT] or None
+
+
+def client_ip() -> str | None:
+    """The client's address: the socket's peer, or behind trusted proxies the nearest address that is none of them."""
+    peer = request.remote_addr
+    networks = current_gatepost().runtime.settings.trusted_proxies
+    trusted = [ipaddress.ip_network(network, strict=False) for network in networks]
+    hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
+    while peer is not None and hops and _is_in(peer, trusted):
+        peer = hops.pop()
+    return peer if peer is not None and _parse(peer) is not None else request.remote_addr
+
+
+def _parse(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(address)
+    except ValueError:
+        return None
+
+
+def _is_in(address: str, networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+    parsed = _parse(address)
+    return parsed is not None and any(parsed in network for network in networks)

@@ -1,0 +1,138 @@
+"""Any error to bytes: JSON for machines, a page for people. The only place that turns errors into status codes."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+from authlib.oauth2 import OAuth2Error
+from flask import Flask, jsonify, request
+from flask.wrappers import Response
+from werkzeug.exceptions import HTTPException, InternalServerError
+
+from server.domain.errors import Conflict, Denied, DomainError, Expired, Invalid, NotFound
+from server.infra.database import database, is_outage
+from server.web.context import current_request_id, current_work
+from server.web.pages import render
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER_SECONDS: Final = 5
+_STATUS_OF: Final[dict[type[DomainError], int]] = {
+    NotFound: 404,
+    Denied: 403,
+    Expired: 410,
+    Conflict: 409,
+    Invalid: 400,
+}
+_START_AGAIN: Final = "Go back to the app you came from and start again."
+_HTTP_SENTENCES: Final = {
+    400: ("This request isn't valid", "Your browser sent something we couldn't read."),
+    404: ("Page not found", "There is nothing at this address."),
+    405: ("This can't be done here", "This address doesn't accept that kind of request."),
+    413: ("That was too much", "The request is larger than we accept."),
+}
+
+
+def register(app: Flask) -> None:
+    """Installs the handlers; nothing leaves the application as a traceback."""
+    app.register_error_handler(OAuth2Error, _on_oauth_error)
+    app.register_error_handler(DomainError, _on_domain_error)
+    app.register_error_handler(HTTPException, _on_http_error)
+    app.register_error_handler(Exception, _on_fault)
+
+
+def _is_machine() -> bool:
+    """Whether the caller is a program: all of `oauth.*` but the endpoint that people's browsers visit."""
+    name = request.endpoint
+    if name is None:
+        return "text/html" not in request.headers.get("Accept", "")
+    return name.startswith("oauth.") and not name.startswith("oauth.authorize")
+
+
+def _on_oauth_error(error: OAuth2Error) -> Response:
+    database.session.rollback()
+    log.info("refused: %s %s", error.error, getattr(error, "detail", ""))
+    if _is_machine():
+        status, body, headers = error()
+        response = jsonify(body)
+        response.status_code = status
+        response.headers.extend(headers)
+        return response
+    return error_page(
+        400,
+        "This sign-in link isn't valid",
+        "The app you came from sent us a request we can't accept.",
+        advice="Go back to the app and try again. If it happens again, the app's developer has to mend it.",
+        code=error.error,
+        description=error.description,
+        parameter=getattr(error, "parameter", None),
+    )
+
+
+def _on_domain_error(error: DomainError) -> Response:
+    database.session.rollback()
+    status = _STATUS_OF.get(type(error), 400)
+    if _is_machine():
+        return _machine_error(status, "invalid_request", str(error))
+    return error_page(status, "This didn't work", str(error), advice=_START_AGAIN)
+
+
+def _on_http_error(error: HTTPException) -> Response:
+    status = error.code or 500
+    if isinstance(error, InternalServerError):
+        return _on_fault(error.original_exception or error)
+    heading, message = _HTTP_SENTENCES.get(status, ("This request isn't valid", "We can't answer it."))
+    if _is_machine():
+        response = _machine_error(status, "invalid_request", message.replace("'", ""))
+    else:
+        response = error_page(status, heading, message)
+    allowed = getattr(error, "valid_methods", None)
+    if allowed:
+        response.headers["Allow"] = ", ".join(sorted(allowed))
+    return response
+
+
+def _on_fault(error: BaseException) -> Response:
+    database.session.rollback()
+    if is_outage(error):
+        log.error("the database does not answer: %s", type(error).__name__)
+        return _unavailable()
+    log.error("unhandled fault", exc_info=error)
+    if _is_machine():
+        return _machine_error(500, "server_error", "Something went wrong on our side.")
+    return error_page(500, "Something went wrong", "The fault is on our side.", advice="Try again in a moment.")
+
+
+def _unavailable() -> Response:
+    """503, never a refusal: a 401 or `invalid_grant` would make clients throw good tokens away."""
+    if _is_machine():
+        response = _machine_error(503, "temporarily_unavailable", "Try again in a moment.")
+    else:
+        response = error_page(
+            503, "We'll be right back", "Our database doesn't answer.", advice="Try again in a moment."
+        )
+    response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return response
+
+
+def _machine_error(status: int, code: str, description: str) -> Response:
+    response = jsonify(error=code, error_description=description)
+    response.status_code = status
+    return response
+
+
+def error_page(status: int, heading: str, message: str, advice: str | None = None, **technical: Any) -> Response:
+    """The page for what cannot be sent to a client, with an id to quote."""
+    details = {"code": None, "description": None, "parameter": None} | technical
+    return render(
+        "interaction/error.html",
+        status,
+        heading=heading,
+        message=message,
+        advice=advice,
+        application=None,
+        reference=current_request_id(),
+        occurred_at=current_work().now,
+        **details,
+    )

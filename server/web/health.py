@@ -1,0 +1,26 @@
+"""Health: is the process alive, and can it serve?"""
+
+from __future__ import annotations
+
+from flask import jsonify
+from flask.wrappers import Response
+
+from server.domain import signing_keys
+from server.infra.database import OUTAGES
+from server.web.context import current_work
+
+
+def healthz() -> Response:
+    """The process answers."""
+    return jsonify(status="ok")
+
+
+def readyz() -> Response:
+    """The database answers and has the keys to sign with; 503 until then."""
+    try:
+        is_ready = bool(signing_keys.published_keys(current_work()))
+    except OUTAGES:
+        is_ready = False
+    response = jsonify(status="ok" if is_ready else "unavailable")
+    response.status_code = 200 if is_ready else 503
+    return response

@@ -1,0 +1,1 @@
+"""The pages between `/oauth/authorize` and the redirect back to the client."""

@@ -1,0 +1,88 @@
+"""The sign-in page (OpenID Connect Core §3.1.2.3)."""
+
+from __future__ import annotations
+
+from flask import request
+from flask.wrappers import Response
+
+from server.domain.authorization_requests import AuthorizationRequest, note_login
+from server.domain.errors import Denied
+from server.domain.login_flow import log_in_with_password
+from server.domain.sessions import Browser, Session, find_session, is_live
+from server.domain.users import User, find_user
+from server.protocol.authorization import endpoint
+from server.web.authorization_response import application_of, redirect_to, resume_url, send
+from server.web.context import current_work
+from server.web.csrf import check_csrf, csrf_token
+from server.web.interaction.pending import pending_request
+from server.web.pages import page_url, person, render
+from server.web.session_cookie import ensure_browser, plant
+from server.web.transaction import in_transaction
+
+
+@in_transaction
+def show_login() -> Response:
+    """The form, with what is known about who is expected."""
+    return _login_page(pending_request(), error=None)
+
+
+@in_transaction
+def submit_login() -> Response:
+    """Signs in, or takes the person back to the client."""
+    pending, browser = pending_request(), ensure_browser()
+    check_csrf(_purpose(pending))
+    if request.form.get("decision") == "cancel" and pending is not None:
+        return send(endpoint.deny(current_work(), pending, None))
+    try:
+        session, secret = log_in_with_password(
+            current_work(), browser, request.form.get("username", ""), request.form.get("password", "")
+        )
+    except Denied as refusal:
+        return _login_page(pending, error=str(refusal), status=400)
+    plant(secret)
+    if pending is None:
+        return redirect_to(page_url(""))
+    note_login(pending, session)
+    return redirect_to(resume_url(pending))
+
+
+def _purpose(pending: AuthorizationRequest | None) -> str:
+    return f"login:{pending.id if pending else ''}"
+
+
+def _login_page(pending: AuthorizationRequest | None, error: str | None, status: int = 200) -> Response:
+    known = _expected_user(pending, ensure_browser())
+    user, must_confirm = known if known is not None else (None, False)
+    hint = (pending.parameters["login_hint"] if pending else None) or ""
+    return render(
+        "interaction/login.html",
+        status,
+        application=application_of(pending) if pending else None,
+        action=page_url("login"),
+        csrf_token=csrf_token(_purpose(pending)),
+        request=pending.id if pending else None,
+        email=request.form.get("username") or (user.email if user else hint),
+        error=error,
+        confirm_identity=must_confirm,
+        person=person(user) if user and must_confirm else None,
+        can_cancel=pending is not None,
+    )
+
+
+def _expected_user(pending: AuthorizationRequest | None, browser: Browser) -> tuple[User, bool] | None:
+    """Who is expected to sign in, and whether they are signed in already and only have to confirm it."""
+    if pending is None:
+        return None
+    if pending.is_account_chosen and pending.session_id is None:
+        return None
+    work = current_work()
+    session = _session(pending.session_id or browser.current_session_id)
+    hinted = find_user(work, pending.parameters["hint_subject"]) if pending.parameters["hint_subject"] else None
+    if hinted is not None and (session is None or session.user_id != hinted.id):
+        return hinted, False
+    user = find_user(work, session.user_id) if session else None
+    return (user, is_live(session, work.now)) if session is not None and user is not None else None
+
+
+def _session(session_id: str | None) -> Session | None:
+    return find_session(current_work(), session_id) if session_id else None

@@ -1,0 +1,1 @@
+"""The machine endpoints: each reads its request, asks the protocol ring, and writes the answer."""

@@ -1,0 +1,65 @@
+"""From Flask's request to the protocol's, and back: parameters of a POST from its body alone, strictly decoded."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from flask import jsonify, make_response, request
+from flask.wrappers import Response
+
+from server.protocol.authorization_server import EndpointResponse
+from server.protocol.errors import InvalidRequest
+from server.protocol.request import Parameters, ProtocolRequest
+from server.web.context import current_work
+
+_FORM: Final = "application/x-www-form-urlencoded"
+
+
+def query_parameters() -> Parameters:
+    """The parameters of the query string."""
+    # WSGI hands the raw bytes over as Latin-1 (PEP 3333).
+    return Parameters.decode(_as_utf8(request.environ.get("QUERY_STRING", "").encode("latin-1")))
+
+
+def form_parameters() -> Parameters:
+    """The parameters of the body.
+
+    Raises:
+        InvalidRequest: when the body is no form.
+    """
+    body = request.get_data(cache=True)
+    if body and request.mimetype != _FORM:
+        raise InvalidRequest(f"The body must be {_FORM}.")
+    return Parameters.decode(_as_utf8(body))
+
+
+def _as_utf8(data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidRequest("The parameters are not valid UTF-8.") from error
+
+
+def adapt_post() -> ProtocolRequest:
+    """The request of a machine endpoint (RFC 6749 §3.2).
+
+    Raises:
+        InvalidRequest: when parameters stand in the URL, where logs would keep them.
+    """
+    if request.query_string:
+        raise InvalidRequest("Parameters belong in the body, not in the URL.")
+    work = current_work()
+    return ProtocolRequest(work, "POST", work.settings.url(request.path), dict(request.headers), form_parameters())
+
+
+def to_flask(answer: EndpointResponse) -> Response:
+    """The protocol's answer as bytes; an empty one has no content type."""
+    if answer.body is None:
+        response = make_response("", answer.status)
+        del response.headers["Content-Type"]
+    else:
+        response = jsonify(answer.body)
+        response.status_code = answer.status
+    for name, value in answer.headers:
+        response.headers[name] = value
+    return response

@@ -1,0 +1,23 @@
+"""`GET|POST /oauth/userinfo` (OpenID Connect Core §5.3)."""
+
+from __future__ import annotations
+
+from flask import jsonify, request
+from flask.wrappers import Response
+
+from server.domain.scopes import OPENID
+from server.protocol.bearer import require_bearer_token
+from server.protocol.userinfo import userinfo_response
+from server.web.context import current_work
+from server.web.oauth.request_adapter import form_parameters, query_parameters
+from server.web.transaction import reading
+
+
+@reading
+def userinfo() -> Response:
+    """The claims that the presented access token opens."""
+    form = form_parameters().data if request.method == "POST" else {}
+    verified = require_bearer_token(
+        current_work(), request.headers.get("Authorization"), form, query_parameters().data, scope=OPENID
+    )
+    return jsonify(userinfo_response(verified))

@@ -1,0 +1,71 @@
+"""The session cookie: an opaque secret that names a browser, `__Host-` wherever TLS allows it.
+
+On http://localhost the prefix and `Secure` are left off, as Safari would not keep the cookie; a deployment on any other
+host must be https.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from flask import Flask, Response, g, request
+
+from server.config import Settings
+from server.domain.sessions import Browser, create_browser, find_browser
+from server.web.context import current_gatepost, current_work
+
+
+def cookie_name(settings: Settings) -> str:
+    """The cookie's name in this deployment (RFC 6265bis §4.1.3.2)."""
+    return "__Host-gatepost" if settings.is_https else "gatepost"
+
+
+def register(app: Flask) -> None:
+    """Writes the cookie when a request made or rotated it."""
+    app.after_request(_write_cookie)
+
+
+def browser_secret() -> str | None:
+    """The secret of this browser's cookie: the new one if this request made one."""
+    planted = cast(str | None, g.get("planted_secret"))
+    return planted or request.cookies.get(cookie_name(current_gatepost().runtime.settings))
+
+
+def current_browser() -> Browser | None:
+    """The browser that sent the request, if its cookie is one of ours."""
+    if "browser" not in g:
+        secret = browser_secret()
+        g.browser = find_browser(current_work(), secret) if secret else None
+    return cast(Browser | None, g.browser)
+
+
+def ensure_browser() -> Browser:
+    """The browser that sent the request; one that is new here gets a cookie."""
+    browser = current_browser()
+    if browser is None:
+        browser, secret = create_browser(current_work())
+        g.browser = browser
+        plant(secret)
+    return browser
+
+
+def plant(secret: str) -> None:
+    """Replaces the browser's cookie with this answer."""
+    g.planted_secret = secret
+
+
+def _write_cookie(response: Response) -> Response:
+    secret = g.get("planted_secret")
+    # A failed answer rolls the new secret back; the browser keeps its old one.
+    if secret is not None and response.status_code < 400:
+        settings = current_gatepost().runtime.settings
+        response.set_cookie(
+            cookie_name(settings),
+            secret,
+            max_age=settings.session_lifetime,
+            path="/",
+            secure=settings.is_https,
+            httponly=True,
+            samesite="Lax",
+        )
+    return response

@@ -1,0 +1,57 @@
+"""The whole URL map on one screen. All paths stand under the issuer's path."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from server.config import Settings
+from server.web import health, static_files
+from server.web.interaction import consent, home, login, logout, select_account
+from server.web.oauth import authorize, introspection, revocation, token, userinfo, well_known
+from server.web.transaction import View
+
+_GET, _POST = ("GET",), ("POST",)
+
+URLS: tuple[tuple[str, str, tuple[str, ...], View], ...] = (
+    # path, endpoint, methods, view
+    ("/oauth/authorize", "oauth.authorize", ("GET", "POST"), authorize.authorize),
+    ("/oauth/authorize/resume/<request_id>", "oauth.authorize_resume", _GET, authorize.authorize_resume),
+    ("/oauth/token", "oauth.token", _POST, token.token),
+    ("/oauth/userinfo", "oauth.userinfo", ("GET", "POST"), userinfo.userinfo),
+    ("/oauth/introspect", "oauth.introspect", _POST, introspection.introspect),
+    ("/oauth/revoke", "oauth.revoke", _POST, revocation.revoke),
+    ("/.well-known/openid-configuration", "oauth.openid_configuration", _GET, well_known.openid_configuration),
+    ("/.well-known/oauth-authorization-server", "oauth.authorization_server", _GET, well_known.authorization_server),
+    ("/.well-known/jwks.json", "oauth.jwks", _GET, well_known.jwks),
+    ("/login", "interaction.show_login", _GET, login.show_login),
+    ("/login", "interaction.submit_login", _POST, login.submit_login),
+    ("/select-account", "interaction.show_accounts", _GET, select_account.show_select_account),
+    ("/select-account", "interaction.submit_account", _POST, select_account.submit_select_account),
+    ("/consent", "interaction.show_consent", _GET, consent.show_consent),
+    ("/consent", "interaction.submit_consent", _POST, consent.submit_consent),
+    ("/logout", "interaction.show_logout", _GET, logout.show_logout),
+    ("/logout", "interaction.submit_logout", _POST, logout.submit_logout),
+    ("/signed-out", "interaction.signed_out", _GET, logout.show_signed_out),
+    ("/", "interaction.home", _GET, home.home),
+    ("/static/<path:path>", "static_file", _GET, static_files.static_file),
+    ("/healthz", "oauth.healthz", _GET, health.healthz),
+    ("/readyz", "oauth.readyz", _GET, health.readyz),
+)  # fmt: skip
+
+#: RFC 8414 §3.1 inserts the well-known part before the issuer's path; OpenID Connect Discovery §4 appends it.
+PATH_INSERTED: tuple[tuple[str, str, View], ...] = (
+    ("/.well-known/oauth-authorization-server", "oauth.authorization_server_inserted", well_known.authorization_server),
+    ("/.well-known/openid-configuration", "oauth.openid_configuration_inserted", well_known.openid_configuration),
+)
+
+
+def register(app: Flask, settings: Settings) -> None:
+    """Maps every path to its view."""
+    for path, endpoint, methods, view in URLS:
+        app.add_url_rule(settings.issuer_path + path, endpoint, view, methods=methods)
+    if settings.issuer_path:
+        for path, endpoint, view in PATH_INSERTED:
+            app.add_url_rule(path + settings.issuer_path, endpoint, view, methods=_GET)
+        # Load balancers look for health at the root, whatever the issuer's path.
+        app.add_url_rule("/healthz", "oauth.healthz_at_root", health.healthz, methods=_GET)
+        app.add_url_rule("/readyz", "oauth.readyz_at_root", health.readyz, methods=_GET)
