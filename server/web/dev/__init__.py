@@ -1,1 +1,1 @@
-"""The development server's own pages: a client that shows how OAuth works by doing it."""
+"""The try-it client of `gatepost dev`; never part of `gatepost serve`."""

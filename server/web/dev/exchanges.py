@@ -8,8 +8,8 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping, Sequence
-from contextvars import copy_context
-from dataclasses import dataclass, field
+from contextvars import Context
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote_plus, urlsplit
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 _VISIBLE_SECRET_CHARACTERS: Final = 6
+_LONGEST_SHOWN: Final = 120
 #: Response headers that teach something; the others are the same on every response.
 _SHOWN_HEADERS: Final = ("Content-Type", "Cache-Control", "WWW-Authenticate", "Location")
 
@@ -73,6 +74,11 @@ class Exchange:
         return f"{self.status} {HTTPStatus(self.status).phrase}"
 
 
+def shorten(value: str) -> str:
+    """A long token by its two ends; it stands whole in the response that brought it."""
+    return value if len(value) <= _LONGEST_SHOWN else f"{value[:40]}…{value[-16:]}"
+
+
 def mask(secret: str) -> str:
     """The first characters of a secret, enough to recognise it by."""
     return secret[:_VISIBLE_SECRET_CHARACTERS] + "…"
@@ -98,13 +104,13 @@ class LoopbackClient:
     def _send(
         self, method: str, url: str, headers: Sequence[Field], form: Mapping[str, str], client: DemoClient | None
     ) -> Exchange:
-        shown, sent = list(headers), {header.name: header.value for header in headers}
+        shown, sent = [_shortened(header) for header in headers], {header.name: header.value for header in headers}
         if client is not None and client.secret is not None:
             shown.append(_masked_authorization(client, client.secret))
             sent["Authorization"] = _basic(client.client_id, client.secret)
         parts = urlsplit(url)
-        # In a context of its own, so that the inner request's id does not become that of the outer one.
-        response = copy_context().run(
+        # In an empty context: a nested request would share the outer one's `g`, database session and request id.
+        response = Context().run(
             self._client.open,
             parts.path,
             base_url=f"{parts.scheme}://{parts.netloc}",
@@ -117,7 +123,7 @@ class LoopbackClient:
             method=method,
             url=url,
             headers=tuple(shown),
-            form=tuple(Field(name, value, explanations.parameter(name)) for name, value in form.items()),
+            form=tuple(Field(name, shorten(value), explanations.parameter(name)) for name, value in form.items()),
             status=response.status_code,
             response_headers=tuple(
                 (name, response.headers[name]) for name in _SHOWN_HEADERS if name in response.headers
@@ -125,6 +131,10 @@ class LoopbackClient:
             body=_pretty(response.get_data(as_text=True)),
             document=_object(response.get_data(as_text=True)),
         )
+
+
+def _shortened(header: Field) -> Field:
+    return replace(header, value=shorten(header.value))
 
 
 def _basic(client_id: str, secret: str) -> str:

@@ -14,6 +14,7 @@ from flask import Flask, current_app, redirect, request
 from flask.typing import ResponseReturnValue
 from flask.wrappers import Response
 
+from server.domain import demo_seed
 from server.domain.errors import NotFound
 from server.domain.unit_of_work import Runtime
 from server.web.csrf import check_csrf, csrf_token
@@ -25,10 +26,6 @@ from server.web.security_headers import stays_on_site
 from server.web.session_cookie import ensure_browser
 from server.web.transaction import in_transaction
 
-WEB_CLIENT_ID: Final = "demo-web"
-SPA_CLIENT_ID: Final = "demo-spa"
-MACHINE_CLIENT_ID: Final = "demo-machine"
-DEMO_EMAIL: Final = "demo@example.com"
 CALLBACK_PATH: Final = "/dev/try/callback"
 
 _EXTENSION: Final = "gatepost_try_it"
@@ -57,8 +54,8 @@ class TryIt:
 
 
 _CLIENTS: Final = (
-    Option(WEB_CLIENT_ID, "A web app with a server", WEB_CLIENT_ID, "Confidential: its server keeps a secret."),
-    Option(SPA_CLIENT_ID, "An app in the browser", SPA_CLIENT_ID, "Public: whatever it holds, anyone can read."),
+    Option(demo_seed.WEB, "A web app with a server", demo_seed.WEB, "Confidential: its server keeps a secret."),
+    Option(demo_seed.SPA, "An app in the browser", demo_seed.SPA, "Public: whatever it holds, anyone can read."),
 )
 _SCOPES: Final = (
     Option("openid", "Who you are", "openid"),
@@ -78,16 +75,13 @@ _PROMPTS: Final = (
 
 
 def register_try_it(app: Flask, runtime: Runtime, web_secret: str, machine_secret: str) -> None:
-    """Adds `/dev/try` to `app`; the secrets are those of the seeded clients.
-
-    The clients `demo-web` and `demo-spa` must have the redirect URI issuer + `CALLBACK_PATH`.
-    """
+    """Adds `/dev/try` to `app`, as the clients of `demo_seed`, whose redirect URI is the issuer + `CALLBACK_PATH`."""
     issuer = runtime.settings.issuer
     redirect_uri = issuer + CALLBACK_PATH
     clients = {
-        WEB_CLIENT_ID: DemoClient(WEB_CLIENT_ID, web_secret, redirect_uri),
-        SPA_CLIENT_ID: DemoClient(SPA_CLIENT_ID, None, redirect_uri),
-        MACHINE_CLIENT_ID: DemoClient(MACHINE_CLIENT_ID, machine_secret),
+        demo_seed.WEB: DemoClient(demo_seed.WEB, web_secret, redirect_uri),
+        demo_seed.SPA: DemoClient(demo_seed.SPA, None, redirect_uri),
+        demo_seed.MACHINE: DemoClient(demo_seed.MACHINE, machine_secret),
     }
     walkthrough = Walkthrough(LoopbackClient(app, issuer), runtime.clock)
     app.extensions[_EXTENSION] = TryIt(clients, walkthrough, RunStore())
@@ -118,15 +112,15 @@ def show_start() -> Response:
         clients=_CLIENTS,
         scopes=_SCOPES,
         prompts=_PROMPTS,
-        machine=MACHINE_CLIENT_ID,
-        demo_email=DEMO_EMAIL,
+        machine=demo_seed.MACHINE,
+        demo_email=demo_seed.EMAIL,
     )
 
 
 def begin() -> ResponseReturnValue:
     """Prepares an authorization request from what was chosen."""
     check_csrf(_CSRF_PURPOSE)
-    client = _CLIENTS[0].value if request.form.get("client") != SPA_CLIENT_ID else SPA_CLIENT_ID
+    client = _CLIENTS[0].value if request.form.get("client") != demo_seed.SPA else demo_seed.SPA
     scope = " ".join(option.value for option in _SCOPES if option.value in request.form.getlist("scope"))
     prompt = next((option.value for option in _PROMPTS if option.value == request.form.get("prompt")), "")
     run = Run(_try_it().clients[client])
@@ -137,7 +131,7 @@ def begin() -> ResponseReturnValue:
 def ask_as_machine() -> ResponseReturnValue:
     """Runs the client credentials grant."""
     check_csrf(_CSRF_PURPOSE)
-    run = Run(_try_it().clients[MACHINE_CLIENT_ID])
+    run = Run(_try_it().clients[demo_seed.MACHINE])
     _try_it().walkthrough.ask_as_machine(run)
     return _keep_and_show(run)
 
@@ -199,7 +193,7 @@ def _find_run(state: str) -> Run:
 
 
 def _headline(run: Run) -> tuple[str, str]:
-    if run.client.client_id == MACHINE_CLIENT_ID:
+    if run.client.client_id == demo_seed.MACHINE:
         return "A token without a person", "One request, one answer."
     if run.tokens:
         return "Signed in, step by step", "Everything that happened between the question and the verified answer."
@@ -209,7 +203,7 @@ def _headline(run: Run) -> tuple[str, str]:
 
 
 def _is_signed_in(run: Run) -> bool:
-    return run.can_go_on and run.client.client_id != MACHINE_CLIENT_ID
+    return run.can_go_on and run.client.client_id != demo_seed.MACHINE
 
 
 def _has_refresh_token(run: Run) -> bool:
