@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from authlib.oauth2 import OAuth2Error
+from authlib.oauth2 import OAuth2Error as OAuth2Error
 
 
 class ProtocolError(OAuth2Error):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from typing import Any, Final
 
-from authlib.oauth2 import OAuth2Error
 from flask import Flask, jsonify, request
 from flask.wrappers import Response
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from server.domain.errors import Conflict, Denied, DomainError, Expired, Invalid, NotFound
 from server.infra.database import database, is_outage
+from server.protocol.errors import OAuth2Error
 from server.web.context import current_request_id, current_work
 from server.web.pages import render
 

@@ -1,0 +1,102 @@
+"""Gatepost inside the test process: the real application over a real SQLite file, with a clock that a test moves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+from flask.testing import FlaskClient
+from sqlalchemy import select
+
+from server.app import create_app
+from server.config import Settings
+from server.domain import signing_keys
+from server.domain.actor import OPERATOR
+from server.domain.audit_log import AuditRecord
+from server.domain.client_secrets import issue_client_secret
+from server.domain.clients import Client, ClientMetadata, create_client
+from server.domain.passwords import set_password
+from server.domain.unit_of_work import Runtime, UnitOfWork
+from server.domain.users import User, create_user
+from server.infra.database import open_session
+from server.infra.keyring import create_keyring
+from server.infra.migrations import upgrade
+from server.web.context import parts_of
+from tests.support.clock import FrozenClock
+
+ISSUER = "http://localhost:8000"
+PASSWORD = "correct horse battery staple"
+REDIRECT_URI = "http://localhost:9000/callback"
+EVERY_SCOPE = "openid profile email address phone offline_access"
+
+
+class Gatepost:
+    """One deployment: its application, its clock, and a way to its tables."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        self.settings = Settings(
+            _env_file=None,  # type: ignore[call-arg]  # pydantic-settings' own argument
+            **{
+                "environment": "development",
+                "issuer": ISSUER,
+                "database_url": f"sqlite:///{folder / 'gatepost.sqlite'}",
+                "keys_dir": folder / "keys",
+                # The least argon2 allows: what is tested is that it is called, not how long it takes.
+                "argon2_time_cost": 1,
+                "argon2_memory_kib": 8192,
+                **settings,
+            },
+        )
+        if not (self.settings.keys_dir / "keyring.json").exists():
+            create_keyring(self.settings.keys_dir)
+        upgrade(self.settings)
+        self.clock = FrozenClock()
+        self.app: Flask = create_app(self.settings, self.clock)
+        self.app.testing = True
+        with self.work() as work:
+            signing_keys.ensure_keys(work)
+
+    @property
+    def runtime(self) -> Runtime:
+        """The application's long-lived parts."""
+        return parts_of(self.app).runtime
+
+    @contextmanager
+    def work(self) -> Iterator[UnitOfWork]:
+        """One committed transaction as the operator, beside whatever the application does."""
+        runtime = Runtime(self.settings, self.clock, self.runtime.keyring, self.runtime.password_hasher)
+        with open_session(self.settings) as db:
+            yield UnitOfWork(runtime, db, OPERATOR)
+
+    def browser(self) -> FlaskClient:
+        """A new browser, with a cookie jar of its own; it follows no redirect by itself."""
+        return self.app.test_client()
+
+    def add_user(self, email: str = "ada@example.com", password: str = PASSWORD, **details: Any) -> User:
+        """A person with a password."""
+        with self.work() as work:
+            user = create_user(work, email, **{"name": "Ada Example", "email_verified": True, **details})
+            set_password(work, user, password)
+        return user
+
+    def add_client(self, client_type: str = "web", **metadata: Any) -> tuple[Client, str | None]:
+        """A client, and its secret unless it is public."""
+        needs_redirect = client_type in {"web", "spa", "native"}
+        defaults: dict[str, Any] = {
+            "client_name": "Sample app",
+            "client_id": f"sample-{client_type}",
+            "redirect_uris": (REDIRECT_URI,) if needs_redirect else (),
+            "scope": EVERY_SCOPE if needs_redirect else "",
+        }
+        with self.work() as work:
+            client = create_client(work, ClientMetadata(client_type=client_type, **{**defaults, **metadata}))
+            secret = None if client.is_public else issue_client_secret(work, client)
+        return client, secret
+
+    def audit_events(self) -> list[str]:
+        """The names of all audit events so far, oldest first."""
+        with self.work() as work:
+            return list(work.db.scalars(select(AuditRecord.event).order_by(AuditRecord.id)))
