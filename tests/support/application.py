@@ -19,6 +19,7 @@ from server.domain.audit_log import AuditRecord
 from server.domain.client_secrets import issue_client_secret
 from server.domain.clients import Client, ClientMetadata, create_client
 from server.domain.passwords import set_password
+from server.domain.policy.client_metadata import ClientType
 from server.domain.unit_of_work import Runtime, UnitOfWork
 from server.domain.users import User, create_user
 from server.infra.database import open_session
@@ -38,7 +39,7 @@ class Gatepost:
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.settings = Settings(
-            _env_file=None,  # type: ignore[call-arg]  # pydantic-settings' own argument
+            _env_file=None,
             **{
                 "environment": "development",
                 "issuer": ISSUER,
@@ -82,7 +83,7 @@ class Gatepost:
             set_password(work, user, password)
         return user
 
-    def add_client(self, client_type: str = "web", **metadata: Any) -> tuple[Client, str | None]:
+    def add_client(self, client_type: ClientType = "web", **metadata: Any) -> tuple[Client, str | None]:
         """A client, and its secret unless it is public."""
         needs_redirect = client_type in {"web", "spa", "native"}
         defaults: dict[str, Any] = {
