@@ -56,7 +56,15 @@ def prepare(page: "Page", server: Server, prompt: str) -> None:
 
 
 def stops(page: "Page", server: Server, account: Account) -> Iterator[str]:
-    """Walks through every page; yields its name while the browser stands on it."""
+    """Walks through every page; yields its name while the browser stands on it, stylesheet and all."""
+    for walk in (first_stops(page, server, account), later_stops(page, server)):
+        for stop in walk:
+            page.wait_for_load_state("load")
+            yield stop
+
+
+def first_stops(page: "Page", server: Server, account: Account) -> Iterator[str]:
+    """The pages that a newcomer meets, until the tokens are there."""
     page.goto(server.url("/"))
     yield "home"
     page.goto(server.url("/dev/try"))
@@ -79,7 +87,6 @@ def stops(page: "Page", server: Server, account: Account) -> Iterator[str]:
     page.goto(server.url("/dev/try"))
     page.click("#try-machine")
     yield "program"
-    yield from later_stops(page, server)
 
 
 def later_stops(page: "Page", server: Server) -> Iterator[str]:
