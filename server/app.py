@@ -20,6 +20,7 @@ from server.protocol.authorization_server import AuthorizationServer
 from server.web import context, errors, pages, security_headers, session_cookie, urls
 from server.web.dev import try_it
 from server.web.oauth import cors
+from server.web.one_at_a_time import OneAtATime
 from server.web.wsgi_guard import WsgiGuard
 
 _MAXIMUM_BODY_BYTES = 64 * 1024
@@ -61,7 +62,9 @@ def create_serving_app() -> Flask:
     settings = load_settings()
     scrub_environment()
     configure_logging(settings)
-    return create_app(settings)
+    app = create_app(settings)
+    app.wsgi_app = OneAtATime(app.wsgi_app, _MAXIMUM_BODY_BYTES)  # type: ignore[method-assign]
+    return app
 
 
 def create_dev_app(settings: Settings, credentials: DemoCredentials) -> Flask:

@@ -93,7 +93,6 @@ class Settings(BaseSettings):
     keys_dir: Path = Field(Path("keys"), description="The folder of the keyring, readable by its owner alone.")
     bind: str = Field("127.0.0.1:8000", description="Address and port that `gatepost serve` listens on.")
     workers: int | None = Field(None, ge=1, description="Worker processes; by default one per CPU core.")
-    threads: int = Field(1, ge=1, le=64, description="Requests that one worker process serves at a time.")
     trusted_proxies: Annotated[tuple[str, ...], NoDecode, AfterValidator(_check_proxies)] = Field(
         (), description="Networks (CIDR, comma-separated) whose `X-Forwarded-For` is believed. Empty: nobody's."
     )

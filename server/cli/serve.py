@@ -9,7 +9,6 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
-from sqlalchemy.exc import IntegrityError
 
 from server.cli.console import operator_work, settings_or_exit
 from server.config import Settings
@@ -22,6 +21,8 @@ from server.infra.ports import is_free, split_bind
 #: Named, not imported: the composition root stands above the command line.
 _TARGET = "server.app:create_serving_app"
 _DRAIN_SECONDS = 30
+#: Threads that wait for slow clients; the application itself runs one request at a time (`web/one_at_a_time.py`).
+_CONNECTIONS = 256
 _HEADER_TIMEOUT_MS = 10_000
 _MAXIMUM_HEADER_BYTES = 65536
 
@@ -71,7 +72,7 @@ def check_ready(settings: Settings) -> None:
         raise click.ClickException("The database is not at this version's schema. Run: gatepost db upgrade")
     with operator_work(settings) as work:
         _refuse_demo_seed(work)
-    _ensure_keys(settings)
+        signing_keys.ensure_keys(work)
 
 
 def _refuse_demo_seed(work: UnitOfWork) -> None:
@@ -82,15 +83,6 @@ def _refuse_demo_seed(work: UnitOfWork) -> None:
         )
 
 
-def _ensure_keys(settings: Settings) -> None:
-    try:
-        with operator_work(settings) as work:
-            signing_keys.ensure_keys(work)
-    except IntegrityError:
-        # Another replica made them in this very moment; the database lets one win.
-        click.echo("Another replica made the signing keys.")
-
-
 def _run(settings: Settings, host: str, port: int) -> None:
     Server(
         _TARGET,
@@ -99,11 +91,12 @@ def _run(settings: Settings, host: str, port: int) -> None:
         port=port,
         interface=Interfaces.WSGI,
         workers=settings.workers or os.cpu_count() or 1,
-        blocking_threads=settings.threads,
+        blocking_threads=_CONNECTIONS,
+        backpressure=_CONNECTIONS,
         http=HTTPModes.http1,
         http1_settings=HTTP1Settings(header_read_timeout=_HEADER_TIMEOUT_MS, max_buffer_size=_MAXIMUM_HEADER_BYTES),
         websockets=False,
         workers_kill_timeout=_DRAIN_SECONDS,
         respawn_failed_workers=True,
-        log_level=LogLevels.warning,
+        log_level=LogLevels.error,
     ).serve()

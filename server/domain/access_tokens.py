@@ -9,7 +9,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from server.domain import audit_log
 from server.domain.audit_events import AuditEvent
 from server.domain.unit_of_work import UnitOfWork
-from server.infra.database import Base
+from server.infra.database import Base, insert_if_absent
 
 
 class RevokedAccessToken(Base):
@@ -29,7 +29,6 @@ def is_revoked(work: UnitOfWork, jti: str) -> bool:
 
 def revoke_access_token(work: UnitOfWork, jti: str, client_id: str, expires_at: datetime) -> None:
     """Ends one access token. Idempotent."""
-    if not is_revoked(work, jti):
-        work.db.add(RevokedAccessToken(jti=jti, revoked_at=work.now, expires_at=expires_at))
-        work.db.flush()
+    values = {"jti": jti, "revoked_at": work.now, "expires_at": expires_at}
+    if insert_if_absent(work.db, RevokedAccessToken, values):
         audit_log.record(work, AuditEvent.TOKEN_REVOKED, client_id=client_id, kind="access_token")

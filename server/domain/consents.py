@@ -11,7 +11,7 @@ from server.domain import audit_log
 from server.domain.audit_events import AuditEvent
 from server.domain.unit_of_work import UnitOfWork
 from server.infra import secrets
-from server.infra.database import Base
+from server.infra.database import Base, insert_if_absent
 
 
 class Consent(Base):
@@ -42,10 +42,11 @@ def remembered_scopes(work: UnitOfWork, user_id: str, client_id: str) -> frozens
 
 def give_consent(work: UnitOfWork, user_id: str, client_id: str, scopes: frozenset[str]) -> None:
     """Adds `scopes` to what the person has allowed the client."""
-    consent = find_consent(work, user_id, client_id)
-    if consent is None:
-        consent = Consent(id=secrets.new_id(), user_id=user_id, client_id=client_id, scopes=[], created_at=work.now)
-        work.db.add(consent)
+    row = {"id": secrets.new_id(), "user_id": user_id, "client_id": client_id, "scopes": []}
+    insert_if_absent(work.db, Consent, {**row, "created_at": work.now, "updated_at": work.now})
+    # Locked, so that two pages answered at once add up instead of overwriting each other.
+    query = select(Consent).where(Consent.user_id == user_id, Consent.client_id == client_id).with_for_update()
+    consent = work.db.scalars(query.execution_options(populate_existing=True)).one()
     consent.scopes = sorted(frozenset(consent.scopes) | scopes)
     consent.updated_at = work.now
     work.db.flush()

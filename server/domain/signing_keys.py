@@ -7,6 +7,7 @@ expired) → `removed`. A private key is parsed once per process.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -19,7 +20,7 @@ from server.domain.audit_events import AuditEvent
 from server.domain.errors import Conflict, NotFound
 from server.domain.unit_of_work import UnitOfWork
 from server.infra import jose
-from server.infra.database import Base
+from server.infra.database import Base, insert_if_absent
 
 
 class KeyState(StrEnum):
@@ -71,23 +72,21 @@ def store_key(work: UnitOfWork, key: jose.SigningKey, algorithm: str, state: Key
     """Encrypts and stores a key pair.
 
     Raises:
-        Conflict: when this very key is stored already.
+        Conflict: when this very key is stored already, or another one has its place.
     """
     kid = str(key.kid)
-    if work.db.get(StoredSigningKey, kid) is not None:
-        raise Conflict("This key is stored already; a key is never used twice.")
-    stored = StoredSigningKey(
-        kid=kid,
-        algorithm=algorithm,
-        state=state,
-        public_jwk=jose.public_jwk(key),
-        private_encrypted=work.runtime.keyring.encrypt(jose.serialize_private_key(key), _context(kid)),
-        created_at=work.now,
-        activated_at=work.now if state is KeyState.ACTIVE else None,
-        remove_after=None,
-    )
-    work.db.add(stored)
-    work.db.flush()
+    values = {
+        "kid": kid,
+        "algorithm": algorithm,
+        "state": state.value,
+        "public_jwk": jose.public_jwk(key),
+        "private_encrypted": work.runtime.keyring.encrypt(jose.serialize_private_key(key), _context(kid)),
+        "created_at": work.now,
+        "activated_at": work.now if state is KeyState.ACTIVE else None,
+    }
+    if not insert_if_absent(work.db, StoredSigningKey, values):
+        raise Conflict(f"This key is stored already, or there is another {algorithm} key in state {state}.")
+    stored = get_key(work, kid)
     audit_log.record(work, AuditEvent.SIGNING_KEY_CREATED, kid=kid, algorithm=algorithm, state=state)
     return stored
 
@@ -96,7 +95,9 @@ def ensure_keys(work: UnitOfWork) -> None:
     """Makes an active key for each algorithm that has none. Safe to call from several replicas at once."""
     for algorithm in jose.SIGNING_ALGORITHMS:
         if find_key(work, algorithm, KeyState.ACTIVE) is None:
-            store_key(work, jose.generate_key(algorithm), algorithm, KeyState.ACTIVE)
+            # Another replica may be doing the same in this very moment; the database lets one win.
+            with suppress(Conflict):
+                store_key(work, jose.generate_key(algorithm), algorithm, KeyState.ACTIVE)
 
 
 def find_key(work: UnitOfWork, algorithm: str, state: KeyState) -> StoredSigningKey | None:

@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, TypeAlias
 
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import JSON, DateTime, Dialect, Engine, MetaData, create_engine, event, make_url
+from sqlalchemy import JSON, CursorResult, DateTime, Dialect, Engine, MetaData, create_engine, event, make_url
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
@@ -86,8 +88,13 @@ def database_url(settings: Settings) -> URL:
 def engine_options(settings: Settings) -> dict[str, Any]:
     """Keyword arguments for `create_engine`, the same for the web and for the command line."""
     if database_url(settings).get_backend_name() == "sqlite":
-        return {"connect_args": {"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False}}
+        return {
+            "hide_parameters": True,
+            "connect_args": {"timeout": SQLITE_BUSY_SECONDS, "check_same_thread": False},
+        }
     return {
+        # Parameters are digests, addresses and ciphertexts; error messages shall not carry them into logs.
+        "hide_parameters": True,
         "pool_pre_ping": True,
         "pool_timeout": 2,
         "connect_args": {"connect_timeout": 2, "options": "-c statement_timeout=5000 -c timezone=UTC"},
@@ -142,6 +149,15 @@ def open_session(settings: Settings) -> Iterator[Session]:
             db.commit()
     finally:
         engine.dispose()
+
+
+def insert_if_absent(db: DatabaseSession, table: type[Base], values: dict[str, Any]) -> bool:
+    """Inserts a row unless a unique constraint says it is there; False when it was. Simultaneous inserts are safe."""
+    dialect = db.get_bind().dialect.name
+    statement = (postgresql_insert if dialect == "postgresql" else sqlite_insert)(table).values(**values)
+    result = db.execute(statement.on_conflict_do_nothing())
+    assert isinstance(result, CursorResult)
+    return result.rowcount == 1
 
 
 def is_outage(error: BaseException) -> bool:

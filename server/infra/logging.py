@@ -42,6 +42,6 @@ def configure_logging(settings: Settings) -> None:
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s [%(request_id)s] %(message)s"))
     logging.basicConfig(level=settings.log_level.upper(), handlers=[handler], force=True)
-    # Authlib writes tokens to its debug log (ten places); SQLAlchemy writes parameters. Neither may.
+    # Authlib writes tokens to its debug log (ten places), SQLAlchemy every statement at info. Neither may.
     for name in ("authlib", "sqlalchemy"):
-        logging.getLogger(name).setLevel(max(logging.INFO, logging.getLogger().level))
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -9,7 +9,7 @@ from authlib.oauth2.rfc7662 import IntrospectionEndpoint as AuthlibIntrospection
 from server.domain import scopes
 from server.protocol.client_authentication.client_secret import authenticate_client
 from server.protocol.errors import InvalidRequest
-from server.protocol.presented_token import LiveRefreshToken, LiveToken, find_live_token
+from server.protocol.presented_token import KnownRefreshToken, PresentedToken, find_live_token
 from server.protocol.registered_client import RegisteredClient
 from server.protocol.request import ProtocolRequest
 from server.protocol.tokens.access_token import VerifiedAccessToken
@@ -22,7 +22,7 @@ class IntrospectionEndpoint(AuthlibIntrospection):
         """A public client proves nothing and so learns nothing (§2.1)."""
         return authenticate_client(request, allow_public=False)
 
-    def authenticate_token(self, request: ProtocolRequest, client: RegisteredClient) -> LiveToken | None:
+    def authenticate_token(self, request: ProtocolRequest, client: RegisteredClient) -> PresentedToken | None:
         """The token, if it is live and the client may know; unknown hints are ignored (§2.1).
 
         Raises:
@@ -35,11 +35,11 @@ class IntrospectionEndpoint(AuthlibIntrospection):
         may_know = live is not None and (client.row.may_introspect_any or live.client.id == client.row.id)
         return live if may_know else None
 
-    def create_introspection_payload(self, token: LiveToken | None) -> dict[str, Any]:
+    def create_introspection_payload(self, token: PresentedToken | None) -> dict[str, Any]:
         """The response's body (§2.2)."""
         if token is None:
             return {"active": False}
-        return _describe_refresh_token(token) if isinstance(token, LiveRefreshToken) else _describe_access_token(token)
+        return _describe_refresh_token(token) if isinstance(token, KnownRefreshToken) else _describe_access_token(token)
 
 
 def _describe_access_token(token: VerifiedAccessToken) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def _describe_access_token(token: VerifiedAccessToken) -> dict[str, Any]:
     return {"active": True, "token_type": "Bearer", **body}
 
 
-def _describe_refresh_token(token: LiveRefreshToken) -> dict[str, Any]:
+def _describe_refresh_token(token: KnownRefreshToken) -> dict[str, Any]:
     return {
         "active": True,
         "token_type": "refresh_token",

@@ -16,33 +16,41 @@ from server.protocol.tokens.access_token import VerifiedAccessToken, verify_acce
 
 
 @dataclass(frozen=True)
-class LiveRefreshToken:
-    """A refresh token that would still be accepted."""
+class KnownRefreshToken:
+    """A refresh token of ours, whatever its state."""
 
     row: RefreshToken
     grant: Grant
     client: Client
 
 
-LiveToken = VerifiedAccessToken | LiveRefreshToken
+PresentedToken = VerifiedAccessToken | KnownRefreshToken
 
 
-def find_live_token(work: UnitOfWork, token: str) -> LiveToken | None:
-    """The token, if it may be used now; the type is told from the token itself, so that a wrong hint cannot hide it."""
+def find_token(work: UnitOfWork, token: str) -> PresentedToken | None:
+    """A usable access token, or a refresh token in any state: a spent one still names its family.
+
+    The type is told from the token itself, so that a wrong hint cannot hide it.
+    """
     row = find_refresh_token(work, token)
     if row is not None:
-        return _live_refresh_token(work, row)
+        grant, client = find_grant(work, row.grant_id), find_client(work, row.client_id)
+        return KnownRefreshToken(row, grant, client) if grant and client else None
     try:
         return verify_access_token(work, token)
     except InvalidToken:
         return None
 
 
-def _live_refresh_token(work: UnitOfWork, row: RefreshToken) -> LiveRefreshToken | None:
-    grant, client = find_grant(work, row.grant_id), find_client(work, row.client_id)
-    user = find_user(work, grant.user_id) if grant else None
-    if grant is None or client is None or not is_usable(work.now, grant, client, user):
+def find_live_token(work: UnitOfWork, token: str) -> PresentedToken | None:
+    """The token, if it would be accepted now."""
+    found = find_token(work, token)
+    if isinstance(found, KnownRefreshToken) and not _is_live(work, found):
         return None
-    if row.consumed_at is not None or is_expired(work.now, row.expires_at):
-        return None
-    return LiveRefreshToken(row, grant, client)
+    return found
+
+
+def _is_live(work: UnitOfWork, token: KnownRefreshToken) -> bool:
+    if token.row.consumed_at is not None or is_expired(work.now, token.row.expires_at):
+        return False
+    return is_usable(work.now, token.grant, token.client, find_user(work, token.grant.user_id))

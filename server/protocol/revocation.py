@@ -8,7 +8,7 @@ from server.domain.access_tokens import revoke_access_token
 from server.domain.grants import revoke_grant
 from server.protocol.client_authentication.client_secret import authenticate_client
 from server.protocol.errors import InvalidRequest
-from server.protocol.presented_token import LiveRefreshToken, LiveToken, find_live_token
+from server.protocol.presented_token import KnownRefreshToken, PresentedToken, find_token
 from server.protocol.registered_client import RegisteredClient
 from server.protocol.request import ProtocolRequest
 
@@ -20,8 +20,10 @@ class RevocationEndpoint(AuthlibRevocation):
         """The registered method, also `none`."""
         return authenticate_client(request)
 
-    def authenticate_token(self, request: ProtocolRequest, client: RegisteredClient) -> LiveToken | None:
-        """The client's own live token; an unknown one and another's are the same to it (§2.1, §2.2).
+    def authenticate_token(self, request: ProtocolRequest, client: RegisteredClient) -> PresentedToken | None:
+        """The client's own token; an unknown one and another's are the same to it (§2.1, §2.2).
+
+        A spent refresh token counts: whoever signs out while a refresh is under way means the successor too.
 
         Raises:
             InvalidRequest: when `token` is missing.
@@ -29,12 +31,12 @@ class RevocationEndpoint(AuthlibRevocation):
         token = request.parameters.get("token")
         if token is None:
             raise InvalidRequest("token is missing.")
-        live = find_live_token(request.work, token)
-        return live if live is not None and live.client.id == client.row.id else None
+        found = find_token(request.work, token)
+        return found if found is not None and found.client.id == client.row.id else None
 
-    def revoke_token(self, token: LiveToken, request: ProtocolRequest) -> None:
+    def revoke_token(self, token: PresentedToken, request: ProtocolRequest) -> None:
         """Ends the token."""
-        if isinstance(token, LiveRefreshToken):
+        if isinstance(token, KnownRefreshToken):
             revoke_grant(request.work, token.grant, "revoked_by_client")
         else:
             revoke_access_token(request.work, token.claims["jti"], token.client.id, token.expires_at)

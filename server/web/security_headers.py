@@ -20,7 +20,6 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 _STRICT_TRANSPORT: Final = "max-age=63072000; includeSubDomains"
@@ -33,7 +32,7 @@ def register(app: Flask) -> None:
 
 def stays_on_site() -> None:
     """The page's forms end on this site, and the browser shall hold them to it."""
-    g.policy_addition = "; form-action 'self'"
+    g.policy_addition, g.cross_origin_opener_policy = "; form-action 'self'", "same-origin"
 
 
 def runs_own_script() -> None:
@@ -46,6 +45,9 @@ def _add_headers(response: Response) -> Response:
         response.headers.setdefault(name, value)
     response.headers["Content-Security-Policy"] = _POLICY + g.get("policy_addition", "")
     response.headers.setdefault("Cache-Control", "no-store")
+    # Only where nobody leaves: it would cut the opener off from a client that signs people in through a popup.
+    if "cross_origin_opener_policy" in g:
+        response.headers["Cross-Origin-Opener-Policy"] = g.cross_origin_opener_policy
     response.headers["X-Request-ID"] = current_request_id()
     if current_gatepost().runtime.settings.is_https:
         response.headers["Strict-Transport-Security"] = _STRICT_TRANSPORT

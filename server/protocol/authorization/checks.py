@@ -98,9 +98,11 @@ def check_response_mode(context: AuthorizationContext) -> None:
 
 
 def check_parameters(context: AuthorizationContext) -> None:
-    """No parameter is repeated (RFC 6749 §3.1) or too long to keep."""
+    """No parameter is repeated (RFC 6749 §3.1), too long to keep, or has a NUL, which no text column holds."""
     context.parameters.check_not_repeated()
     for name, value in context.parameters.data.items():
+        if "\0" in value and name != "state":
+            raise InvalidRequest("A parameter has a NUL character.", parameter=name if name.isidentifier() else None)
         if len(value) > _MAXIMUM_CHARACTERS:
             raise InvalidRequest("A parameter is too long.", parameter=name if name.isidentifier() else None)
 

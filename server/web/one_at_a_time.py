@@ -1,0 +1,41 @@
+"""One request at a time in each worker, and no slow client in anybody's way.
+
+The production server hands a request over before its body has arrived. Each connection has a thread that waits for the
+body here; only then does the request enter the application, which one request at a time passes (see
+`docs/adr/0004-granian-one-request-at-a-time.md`). A client that withholds its body holds one of these threads, nothing
+more.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+
+class OneAtATime:
+    """Wraps a WSGI application; one instance a process."""
+
+    def __init__(self, application: WSGIApplication, maximum_body_bytes: int) -> None:
+        self._application = application
+        self._maximum_body_bytes = maximum_body_bytes
+        self._gate = threading.Lock()
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Waits for the body, then for the application."""
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        # A larger one is refused unread.
+        if 0 < length <= self._maximum_body_bytes:
+            environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(length))
+        with self._gate:
+            answer = self._application(environ, start_response)
+            try:
+                return list(answer)
+            finally:
+                close = getattr(answer, "close", None)
+                if close is not None:
+                    close()
