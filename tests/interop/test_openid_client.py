@@ -41,15 +41,15 @@ def report(
 def verification(
     gatepost: Server, web_client: RegisteredClient, report: Report, run_node: Callable[[str, Report], Report]
 ) -> Report:
-    """What jose and the server say about the first tokens and about forgeries of them."""
+    """What jose and the server say about live tokens and about forgeries of them."""
     return run_node(
         "verify_tokens.mjs",
         {
             "issuer": gatepost.issuer,
             "client_id": web_client.client_id,
             "client_secret": web_client.client_secret,
-            "id_token": report["tokens"]["id_token"],
-            "access_token": report["tokens"]["access_token"],
+            "id_token": report["live"]["id_token"],
+            "access_token": report["live"]["access_token"],
             "audience": gatepost.issuer,
         },
     )

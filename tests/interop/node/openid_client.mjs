@@ -94,5 +94,8 @@ const denied = await authorize(config, { prompt: 'consent' }, { deny: true });
 report.denied = await refusal(() => client.authorizationCodeGrant(config, denied.callback, denied.checks));
 report.denied_callback = Object.fromEntries(denied.callback.searchParams);
 
+// Tokens that nothing above has ended, for whoever verifies them next.
+report.live = { ...(await signIn(config, {})).tokens };
+
 report.steps = person.steps;
 console.log(JSON.stringify(report));
