@@ -1,11 +1,12 @@
-"""Takes the pictures in this folder from a running `gatepost dev`: every page in light, in dark and on a phone.
+"""Takes the pictures in this folder from a fresh `gatepost dev --reset`: every page in light, in dark and on a phone.
 
-    python docs/screenshots/take.py http://localhost:8000 demo@example.com
+It reads accounts from standard input, one `EMAIL PASSWORD` a line: the demo person that `gatepost dev` prints, then any
+others for the account chooser. It drives the installed Chromium through Playwright.
 
-It asks for the password that `gatepost dev` printed, and drives the installed Chromium through Playwright.
+    gatepost users create ada@example.com --name "Ada Lovelace"
+    python docs/screenshots/take.py http://localhost:8000
 """
 
-import getpass
 import shutil
 import sys
 from collections.abc import Iterator
@@ -27,59 +28,89 @@ LOOKS: dict[str, dict[str, Any]] = {
 }
 
 
-def prepare(page: "Page", issuer: str, prompt: str) -> None:
+def prepare(page: "Page", issuer: str, prompt: str, *more_scopes: str) -> None:
     """Prepares a request on the try-it page."""
     page.goto(f"{issuer}/dev/try")
-    page.check(f"input[name=prompt][value='{prompt}']")
+    for scope in more_scopes:
+        page.check(f"input[name=scope][value={scope}]")
+    page.check(f"input[name=prompt][value={prompt}]")
     page.click("#try-start")
+    page.wait_for_selector("#try-continue")
 
 
-def pages(page: "Page", issuer: str, email: str, password: str) -> Iterator[str]:
-    """Walks from page to page; yields the name of the picture to take."""
-    page.goto(f"{issuer}/dev/try")
-    yield "try-it"
-    prepare(page, issuer, "consent")
-    yield "try-it-request"
-    page.click("#try-continue")
-    yield "login"
+def sign_in(page: "Page", email: str, password: str) -> None:
+    """Fills in the sign-in page."""
     page.fill("#username", email)
     page.fill("#password", password)
     page.click("#login-submit")
     page.wait_for_selector("#consent-approve")
+
+
+def pages(page: "Page", issuer: str, accounts: list[list[str]]) -> Iterator[str]:
+    """Walks from page to page; yields the name of the picture to take."""
+    page.goto(f"{issuer}/dev/try")
+    yield "try-it"
+    prepare(page, issuer, "login")
+    yield "try-it-request"
+    page.click("#try-continue")
+    page.wait_for_selector("#login-page")
+    yield "login"
+    sign_in(page, *accounts[0])
     yield "consent"
     page.click("#consent-approve")
-    page.wait_for_selector("#step-4")
+    page.wait_for_selector("#step-5")
     page.goto(f"{page.url.split('#')[0]}#step-4")
     yield "try-it-tokens"
+    prepare(page, issuer, "consent", "address", "phone")
+    page.click("#try-continue")
+    page.wait_for_selector("#consent-approve")
+    yield "consent-again"
+    for account in accounts[1:]:
+        prepare(page, issuer, "select_account")
+        page.click("#try-continue")
+        page.click("button[name=another]")
+        sign_in(page, *account)
     prepare(page, issuer, "select_account")
     page.click("#try-continue")
+    page.wait_for_selector("button[name=choose]")
     yield "account-chooser"
     page.goto(f"{issuer}/oauth/authorize?response_type=code&client_id=demo-web&redirect_uri=https://elsewhere.example")
+    page.click("summary")
     yield "error"
     page.goto(f"{issuer}/logout")
+    yield "sign-out"
     page.click("#logout-confirm")
+    page.wait_for_selector("#logged-out")
     yield "signed-out"
 
 
-def take(issuer: str, email: str, password: str) -> None:
-    """Takes every picture in every look."""
+def take(page: "Page", name: str) -> None:
+    """Takes the picture of one page in every look."""
+    page.wait_for_load_state("load")
+    for look, options in LOOKS.items():
+        page.emulate_media(color_scheme=options["color_scheme"], reduced_motion="reduce")
+        page.set_viewport_size(options["viewport"])
+        page.evaluate("location.hash && document.querySelector(location.hash).scrollIntoView()")
+        file = FOLDER / f"{name}-{look}.png"
+        page.screenshot(path=file, full_page=not name.startswith("try-it"))
+        print(f"{file.name}  {file.stat().st_size // 1024} KiB")
+        if file.stat().st_size > LARGEST:
+            sys.exit(f"{file.name} is larger than {LARGEST} bytes")
+
+
+def main(issuer: str) -> None:
+    """Takes all pictures."""
+    accounts = [line.split() for line in sys.stdin if line.strip()]
     with sync_playwright() as playwright:
         flags = ["--no-sandbox", "--disable-gpu"]
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
-        for look, options in LOOKS.items():
-            page = browser.new_page(reduced_motion="reduce", **options)
-            for name in pages(page, issuer, email, password):
-                file = FOLDER / f"{name}-{look}.png"
-                page.screenshot(path=file, full_page=not name.startswith("try-it"))
-                size = file.stat().st_size
-                print(f"{file.name}  {size // 1024} KiB")
-                if size > LARGEST:
-                    sys.exit(f"{file.name} is larger than {LARGEST} bytes")
-            page.close()
+        page = browser.new_page()
+        for name in pages(page, issuer, accounts):
+            take(page, name)
         browser.close()
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) != 2:
         sys.exit(__doc__)
-    take(sys.argv[1].rstrip("/"), sys.argv[2], getpass.getpass("Password: ") if sys.stdin.isatty() else input())
+    main(sys.argv[1].rstrip("/"))
