@@ -203,7 +203,7 @@ def test_request_in_flight_is_answered_when_the_server_is_told_to_stop(start: Ca
 
 
 def test_server_stops_at_once_when_connections_are_idle(start: Callable[..., Server]) -> None:
-    server = start("serve", workers=2)
+    server = start("serve")
     idle = [socket.create_connection(("127.0.0.1", server.port), timeout=10) for _ in range(4)]
     for connection in idle:
         connection.sendall(b"GET /healthz HTTP/1.1\r\n" + host(server) + b"\r\n")
