@@ -9,14 +9,23 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 PREFIX = "GATEPOST_"
+_URL = re.compile(r"[!-~]+")
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -26,11 +35,12 @@ class ConfigurationError(Exception):
 
 def _check_issuer(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme not in {"https", "http"} or not parts.hostname:
+    # Reading the port raises ValueError when it is none.
+    if parts.scheme not in {"https", "http"} or not parts.hostname or parts.port == 0 or not _URL.fullmatch(value):
         raise ValueError("must be an http(s) URL such as https://login.example.com")
     if parts.query or parts.fragment or "?" in value or "#" in value:
         raise ValueError("must have no query and no fragment (RFC 8414 §2)")
-    if parts.username or parts.password:
+    if "@" in parts.netloc:
         raise ValueError("must hold no user name or password")
     if value.endswith("/"):
         raise ValueError("must not end in a slash: every client compares it character by character")
@@ -57,9 +67,9 @@ class _FileTwins(PydanticBaseSettingsSource):
             return None, field_name, False
         try:
             return Path(path).read_text(encoding="utf-8").strip(), field_name, False
-        except OSError as error:
+        except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError(
-                f"{PREFIX}{field_name.upper()}_FILE names {path}, which cannot be read: {error.strerror}."
+                f"{PREFIX}{field_name.upper()}_FILE names {path}, which cannot be read as text."
             ) from error
 
     def __call__(self) -> dict[str, Any]:
@@ -67,8 +77,14 @@ class _FileTwins(PydanticBaseSettingsSource):
         for name, field in self.settings_cls.model_fields.items():
             value, _, _ = self.get_field_value(field, name)
             if value is not None:
-                found[name] = self.prepare_field_value(name, field, value, value_is_complex=False)
+                found[name] = self._parsed(name, field, value)
         return found
+
+    def _parsed(self, name: str, field: Any, value: Any) -> Any:
+        try:
+            return self.prepare_field_value(name, field, value, value_is_complex=False)
+        except ValueError as error:
+            raise ConfigurationError(f"{PREFIX}{name.upper()}_FILE holds no valid JSON.") from error
 
 
 class Settings(BaseSettings):
@@ -145,6 +161,14 @@ class Settings(BaseSettings):
             raise ValueError("must begin with sqlite:// or postgresql://")
         return value
 
+    @field_validator("scopes")
+    @classmethod
+    def _scope_names(cls, value: dict[str, str]) -> dict[str, str]:
+        for name in value:
+            if not _SCOPE.fullmatch(name):
+                raise ValueError(f"{name!r} is no scope: printable ASCII without space, quote and backslash")
+        return value
+
     @model_validator(mode="after")
     def _keys_outlive_tokens(self) -> Settings:
         if self.signing_key_retirement < max(self.access_token_lifetime, self.id_token_lifetime):
@@ -191,6 +215,8 @@ def load_settings(**overrides: Any) -> Settings:
     """
     try:
         return Settings(**overrides)
+    except SettingsError as error:
+        raise ConfigurationError(f'{PREFIX}SCOPES must be JSON, such as {{"notes:read": "Read your notes"}}') from error
     except ValidationError as error:
         lines = []
         for fault in error.errors(include_input=False, include_url=False):

@@ -11,7 +11,7 @@ import click
 
 from server.config import ConfigurationError, Settings, load_settings
 from server.domain.actor import OPERATOR
-from server.domain.errors import DomainError
+from server.domain.errors import DomainError, Invalid
 from server.domain.unit_of_work import Runtime, UnitOfWork
 from server.infra.clock import SystemClock
 from server.infra.database import OUTAGES, open_session
@@ -36,6 +36,8 @@ def operator_work(settings: Settings | None = None) -> Iterator[UnitOfWork]:
         runtime = Runtime(settings, SystemClock(), keyring, PasswordHasher(settings))
         with open_session(settings) as db:
             yield UnitOfWork(runtime, db, OPERATOR)
+    except Invalid as error:
+        raise click.ClickException(f"{error.field}: {error}") from error
     except (DomainError, KeyringError) as error:
         raise click.ClickException(str(error)) from error
     except OUTAGES as error:

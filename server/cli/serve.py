@@ -13,6 +13,7 @@ from granian.server import Server
 from server.cli.console import operator_work, settings_or_exit
 from server.config import Settings
 from server.domain import clients, signing_keys, users
+from server.domain.key_rotation import remove_retired_keys
 from server.domain.unit_of_work import UnitOfWork
 from server.infra.database import OUTAGES
 from server.infra.migrations import current_revision, newest_revision
@@ -73,6 +74,7 @@ def check_ready(settings: Settings) -> None:
     with operator_work(settings) as work:
         _refuse_demo_seed(work)
         signing_keys.ensure_keys(work)
+        remove_retired_keys(work)
 
 
 def _refuse_demo_seed(work: UnitOfWork) -> None:

@@ -6,6 +6,7 @@ is the port of a native client's loopback address.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable
 from typing import Final
@@ -16,10 +17,10 @@ from server.domain.errors import Invalid
 MAXIMUM_CHARACTERS: Final = 2000
 _ALLOWED: Final = re.compile(r"[A-Za-z0-9\-._~:/?\[\]@!$&'()+,;=%]+")
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.\-]*")
-_HOST: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9\-]*[a-z0-9])?)(?:\.[a-z0-9](?:[a-z0-9\-]*[a-z0-9])?)*|\[[0-9a-f:]+\]")
+_HOST: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9\-]*[a-z0-9])?)(?:\.[a-z0-9](?:[a-z0-9\-]*[a-z0-9])?)*")
 _PORT: Final = re.compile(r"[1-9][0-9]{0,4}")
-_DOT_SEGMENT: Final = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:/|$|%2f)", re.IGNORECASE)
-_ENCODED_DELIMITER: Final = re.compile(r"%(?:2f|5c|23|00|0a|0d)", re.IGNORECASE)
+_DOT_SEGMENT: Final = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:;|/|$|%2f)", re.IGNORECASE)
+_ENCODED_DELIMITER: Final = re.compile(r"%(?:2f|5c|23|[01][0-9a-f]|7f)", re.IGNORECASE)
 _BAD_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 #: RFC 8252 §7.3 frees the port of loopback *addresses*; `localhost` may be resolved elsewhere (§8.3) and stays exact.
@@ -83,13 +84,23 @@ def _fault_of_web_uri(uri: str, *, native: bool, local_http: bool) -> str | None
     if "@" in authority:
         return "A redirect URI holds no user name or password."
     host, port = _split_authority(authority)
-    if not _HOST.fullmatch(host):
+    if not _is_host(host):
         return "The host is not valid; write it in lower case, and international names in punycode."
     if port is not None and (not _PORT.fullmatch(port) or int(port) > 65535):
         return "The port is a number from 1 to 65535 without leading zeros."
     if scheme == "http" and not (host in _LOOPBACK and (native or local_http)):
         return "http is only allowed for localhost, and only for native apps; use https."
     return _fault_of_path(slash + path)
+
+
+def _is_host(host: str) -> bool:
+    if not host.startswith("["):
+        return _HOST.fullmatch(host) is not None
+    try:
+        ipaddress.IPv6Address(host[1:-1])
+    except ValueError:
+        return False
+    return host.endswith("]") and host == host.lower()
 
 
 def _split_authority(authority: str) -> tuple[str, str | None]:

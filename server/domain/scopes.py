@@ -54,5 +54,5 @@ def format_scopes(scopes: Iterable[str]) -> str:
 def catalogue(settings: Settings) -> dict[str, Scope]:
     """Every scope this deployment knows, by name."""
     known = {scope.name: scope for scope in _STANDARD}
-    known.update({name: Scope(name, sentence, icon="key") for name, sentence in settings.scopes.items()})
-    return known
+    # What is standard keeps its meaning, whatever the configuration says.
+    return {name: Scope(name, sentence, icon="key") for name, sentence in settings.scopes.items()} | known

@@ -153,7 +153,10 @@ def end_session(work: UnitOfWork, browser: Browser, session: Session) -> None:
         browser.current_session_id = None
     if session.ended_at is None:
         session.ended_at = work.now
-        grants.revoke_grants_of_session(work, session.id)
+        # Also those of earlier sessions that signing in again had replaced.
+        for known in _sessions_of(work, browser):
+            if known.user_id == session.user_id:
+                grants.revoke_grants_of_session(work, known.id)
         audit_log.record(work, AuditEvent.SESSION_ENDED, user_id=session.user_id)
 
 

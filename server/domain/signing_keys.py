@@ -12,7 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Index, select, text
+from sqlalchemy import Index, or_, select, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.domain import audit_log
@@ -144,6 +144,7 @@ def published_keys(work: UnitOfWork) -> list[dict[str, Any]]:
     query = (
         select(StoredSigningKey.public_jwk)
         .where(StoredSigningKey.state.in_(PUBLISHED))
+        .where(or_(StoredSigningKey.remove_after.is_(None), StoredSigningKey.remove_after > work.now))
         .order_by(StoredSigningKey.state, StoredSigningKey.created_at.desc())
     )
     return list(work.db.scalars(query))

@@ -70,7 +70,7 @@ def create_user(
         Conflict: when somebody has it already.
     """
     address = email.strip()
-    if not _EMAIL.fullmatch(address):
+    if not (_EMAIL.fullmatch(address) and _EMAIL.fullmatch(email_key(address))):
         raise Invalid("email", "This is not an email address.")
     if find_user_by_email(work, address) is not None:
         raise Conflict(f"There is a user with the address {address} already.")

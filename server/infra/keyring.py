@@ -34,7 +34,7 @@ def _encode(data: bytes) -> str:
 
 
 def _decode(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text.encode())
+    return base64.b64decode(text.encode(), altchars=b"-_", validate=True)
 
 
 class Keyring:
@@ -60,10 +60,10 @@ class Keyring:
         name, _, body = rest.partition(".")
         if version != _FORMAT or name not in self._ciphers:
             raise KeyringError("The database holds keys encrypted under a key that is not in this keyring.")
-        sealed = _decode(body)
         try:
+            sealed = _decode(body)
             return self._ciphers[name].decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], context.encode())
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:
             raise KeyringError("A stored key does not open with this keyring: it was altered or moved.") from error
 
 
@@ -73,14 +73,18 @@ def create_keyring(folder: Path) -> Path:
     Raises:
         KeyringError: when there is one already; it is never overwritten.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / FILE_NAME
     name = secrets.new_id()[:8]
     document = {"active": name, "keys": {name: _encode(AESGCM.generate_key(bit_length=256))}}
     try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError as error:
-        raise KeyringError(f"There is a keyring at {path} already; it is not overwritten.") from error
+        if path.exists():
+            raise KeyringError(f"There is a keyring at {path} already; it is not overwritten.") from error
+        raise KeyringError(f"{folder} is not a folder.") from error
+    except OSError as error:
+        raise KeyringError(f"{folder} cannot be made or written: {error.strerror}.") from error
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(document, file, indent=2)
         file.flush()
@@ -101,7 +105,10 @@ def load_keyring(folder: Path) -> Keyring:
             raise KeyringError(f"{path} can be read by others (mode {mode:04o}). Run: chmod 600 {path}")
         document = json.loads(path.read_text(encoding="utf-8"))
         keys = {name: _decode(key) for name, key in document["keys"].items()}
-        return Keyring(keys, active=document["active"])
+        active = str(document["active"])
+        if active not in keys:
+            raise KeyError(active)
+        return Keyring(keys, active)
     except FileNotFoundError as error:
         raise KeyringError(f"There is no keyring at {path}. Make one with: gatepost keyring create") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -120,10 +127,10 @@ def open_with_secret(secret: str, sealed: str, context: str) -> bytes:
     Raises:
         KeyringError: when the secret is another or the text was altered.
     """
-    body = _decode(sealed)
     try:
+        body = _decode(sealed)
         return _cipher_from(secret, context).decrypt(body[:_NONCE_BYTES], body[_NONCE_BYTES:], context.encode())
-    except InvalidTag as error:
+    except (InvalidTag, ValueError) as error:
         raise KeyringError("The sealed text does not open with this secret.") from error
 
 
