@@ -17,12 +17,12 @@ from server.domain import signing_keys
 from server.domain.actor import OPERATOR
 from server.domain.audit_log import AuditRecord
 from server.domain.client_secrets import issue_client_secret
-from server.domain.clients import Client, ClientMetadata, create_client
+from server.domain.clients import Client, ClientMetadata, create_client, get_client
 from server.domain.passwords import set_password
 from server.domain.policy.client_metadata import ClientType
 from server.domain.unit_of_work import Runtime, UnitOfWork
-from server.domain.users import User, create_user
-from server.infra.database import open_session
+from server.domain.users import User, create_user, get_user
+from server.infra.database import database, open_session
 from server.infra.keyring import create_keyring
 from server.infra.migrations import upgrade
 from server.web.context import parts_of
@@ -99,5 +99,29 @@ class Gatepost:
 
     def audit_events(self) -> list[str]:
         """The names of all audit events so far, oldest first."""
+        return [row.event for row in self.audit_rows()]
+
+    def audit_rows(self, event: str | None = None) -> list[AuditRecord]:
+        """All audit rows so far, or those of one event, oldest first."""
         with self.work() as work:
-            return list(work.db.scalars(select(AuditRecord.event).order_by(AuditRecord.id)))
+            rows = work.db.scalars(select(AuditRecord).order_by(AuditRecord.id)).all()
+        return [row for row in rows if event in (None, row.event)]
+
+    def change_client(self, client_id: str, **values: Any) -> None:
+        """Sets columns of a client's row, past the checks of its registration."""
+        with self.work() as work:
+            client = get_client(work, client_id)
+            for name, value in values.items():
+                setattr(client, name, value)
+
+    def change_user(self, email: str, **values: Any) -> None:
+        """Sets columns of a person's row."""
+        with self.work() as work:
+            user = get_user(work, email)
+            for name, value in values.items():
+                setattr(user, name, value)
+
+    def close(self) -> None:
+        """Lets go of the database file."""
+        with self.app.app_context():
+            database.engine.dispose()

@@ -13,6 +13,8 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from server.domain.clients import Client
+from server.domain.policy.client_metadata import ClientType
+from server.infra import jose
 from tests.support.application import PASSWORD, REDIRECT_URI, Gatepost
 
 VERIFIER = "a-verifier-of-at-least-forty-three-characters-0123456789"
@@ -37,6 +39,17 @@ def basic(client_id: str, secret: str) -> dict[str, str]:
 def answer_of(location: str) -> dict[str, str]:
     """The parameters of an authorization response in the query."""
     return dict(parse_qsl(urlsplit(location).query, keep_blank_values=True))
+
+
+def jwt_claims(token: str) -> dict[str, Any]:
+    """The claims of a token, unverified."""
+    return jose.peek_claims(token)
+
+
+def flow_of(gatepost: Gatepost, client_type: ClientType = "web", **metadata: Any) -> Flow:
+    """A new client and a new browser."""
+    client, secret = gatepost.add_client(client_type, **metadata)
+    return Flow(gatepost, client, secret, gatepost.browser())
 
 
 @dataclass

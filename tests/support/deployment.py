@@ -1,0 +1,53 @@
+"""Fixtures: Gatepost in the test process, each test with a deployment of its own, copied from one that was prepared."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.application import Gatepost
+
+
+class GatepostMaker:
+    """`make_gatepost(issuer="https://login.example")`: a deployment with Ada in it and these settings."""
+
+    def __init__(self, prepared: Path, folder: Path, stack: ExitStack) -> None:
+        self.prepared, self.folder, self.stack = prepared, folder, stack
+        self.count = 0
+
+    def __call__(self, **settings: Any) -> Gatepost:
+        self.count += 1
+        folder = self.folder / f"deployment{self.count}"
+        # Migrating and making keys costs ten times as much as copying what came of it.
+        shutil.copytree(self.prepared, folder)
+        gatepost = Gatepost(folder, **settings)
+        self.stack.callback(gatepost.close)
+        return gatepost
+
+
+@pytest.fixture(scope="session")
+def prepared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database with keys and Ada, and its keyring."""
+    folder = tmp_path_factory.mktemp("prepared")
+    gatepost = Gatepost(folder)
+    gatepost.add_user()
+    gatepost.close()
+    return folder
+
+
+@pytest.fixture
+def make_gatepost(prepared_folder: Path, tmp_path: Path) -> Iterator[GatepostMaker]:
+    """Makes deployments that end with the test."""
+    with ExitStack() as stack:
+        yield GatepostMaker(prepared_folder, tmp_path, stack)
+
+
+@pytest.fixture
+def gatepost(make_gatepost: GatepostMaker) -> Gatepost:
+    """A deployment with the person of `Flow`'s defaults and nobody else."""
+    return make_gatepost()
