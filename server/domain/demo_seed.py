@@ -39,7 +39,17 @@ def seed(work: UnitOfWork, redirect_uri: str, kept: DemoCredentials | None) -> D
 def _metadata(redirect_uri: str) -> tuple[ClientMetadata, ...]:
     everything = "openid profile email address phone offline_access"
     return (
-        ClientMetadata("Demo web app", "web", WEB, (redirect_uri,), scope=everything, is_demo=True),
+        ClientMetadata(
+            "Demo web app",
+            "web",
+            WEB,
+            (redirect_uri,),
+            scope=everything,
+            client_uri="https://app.example/",
+            policy_uri="https://app.example/privacy",
+            tos_uri="https://app.example/terms",
+            is_demo=True,
+        ),
         ClientMetadata("Demo single-page app", "spa", SPA, (redirect_uri,), scope=everything, is_demo=True),
         ClientMetadata("Demo machine", "machine", MACHINE, is_demo=True),
     )

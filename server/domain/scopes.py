@@ -30,7 +30,7 @@ _STANDARD: Final = (
     Scope("email", "See your email address", icon="mail"),
     Scope("address", "See your postal address", icon="map-pin", sensitive=True),
     Scope("phone", "See your phone number", icon="phone", sensitive=True),
-    Scope(OFFLINE_ACCESS, "Keep this access while you are away", "Until you remove it", "clock"),
+    Scope(OFFLINE_ACCESS, "Keep this access while you are away", "Also when you are signed out", "clock"),
 )
 #: Scopes that speak about a person and mean nothing without one.
 PERSONAL: Final = frozenset(scope.name for scope in _STANDARD)

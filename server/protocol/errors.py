@@ -10,6 +10,8 @@ from typing import Literal
 
 from authlib.oauth2 import OAuth2Error as OAuth2Error
 
+from server.domain.clients import Client
+
 
 class ProtocolError(OAuth2Error):
     """The root of the errors that Gatepost itself raises."""
@@ -20,6 +22,8 @@ class ProtocolError(OAuth2Error):
         super().__init__(description)
         self.detail = detail
         self.parameter = parameter
+        #: The client of the request, where it is proven, for the page that shows the error.
+        self.client: Client | None = None
 
 
 class InvalidRequest(ProtocolError):

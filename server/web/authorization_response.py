@@ -13,7 +13,7 @@ from server.protocol.authorization.endpoint import PageNeeded
 from server.protocol.authorization.prompt import Step
 from server.protocol.authorization.response_modes import AuthorizationResponse, FormPost
 from server.web.context import current_gatepost, current_work
-from server.web.pages import application, page_url, render
+from server.web.pages import Application, application, page_url, render
 from server.web.security_headers import runs_own_script
 from server.web.session_cookie import ensure_browser
 
@@ -59,6 +59,6 @@ def send(answer: AuthorizationResponse) -> Response:
     return response
 
 
-def application_of(parked: AuthorizationRequest) -> object:
+def application_of(parked: AuthorizationRequest) -> Application:
     """The client of a parked request, for a page."""
     return application(get_client(current_work(), parked.client_id), parked.parameters["redirect_uri"])

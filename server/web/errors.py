@@ -13,7 +13,7 @@ from server.domain.errors import Conflict, Denied, DomainError, Expired, Invalid
 from server.infra.database import database, is_outage
 from server.protocol.errors import OAuth2Error
 from server.web.context import current_request_id, current_work
-from server.web.pages import render
+from server.web.pages import Application, application, render
 
 log = logging.getLogger(__name__)
 
@@ -64,10 +64,16 @@ def _on_oauth_error(error: OAuth2Error) -> Response:
         "This sign-in link isn't valid",
         "The app you came from sent us a request we can't accept.",
         advice="Go back to the app and try again. If it happens again, the app's developer has to mend it.",
+        application=_application_of(error),
         code=error.error,
         description=error.description,
         parameter=getattr(error, "parameter", None),
     )
+
+
+def _application_of(error: OAuth2Error) -> Application | None:
+    client = getattr(error, "client", None)
+    return application(client, client.redirect_uris[0]) if client is not None and client.redirect_uris else None
 
 
 def _on_domain_error(error: DomainError) -> Response:
@@ -124,14 +130,13 @@ def _machine_error(status: int, code: str, description: str) -> Response:
 
 def error_page(status: int, heading: str, message: str, advice: str | None = None, **technical: Any) -> Response:
     """The page for what cannot be sent to a client, with an id to quote."""
-    details = {"code": None, "description": None, "parameter": None} | technical
+    details = {"application": None, "code": None, "description": None, "parameter": None} | technical
     return render(
         "interaction/error.html",
         status,
         heading=heading,
         message=message,
         advice=advice,
-        application=None,
         reference=current_request_id(),
         occurred_at=current_work().now,
         **details,

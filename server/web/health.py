@@ -6,7 +6,7 @@ from flask import jsonify
 from flask.wrappers import Response
 
 from server.domain import signing_keys
-from server.infra.database import OUTAGES
+from server.infra.database import OUTAGES, begin_reading, database
 from server.web.context import current_work
 
 
@@ -18,6 +18,7 @@ def healthz() -> Response:
 def readyz() -> Response:
     """The database answers and has the keys to sign with; 503 until then."""
     try:
+        begin_reading(database.session)
         is_ready = bool(signing_keys.published_keys(current_work()))
     except OUTAGES:
         is_ready = False

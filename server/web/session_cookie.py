@@ -11,6 +11,7 @@ from typing import cast
 from flask import Flask, Response, g, request
 
 from server.config import Settings
+from server.domain.errors import Denied
 from server.domain.sessions import Browser, create_browser, find_browser
 from server.web.context import current_gatepost, current_work
 
@@ -37,6 +38,17 @@ def current_browser() -> Browser | None:
         secret = browser_secret()
         g.browser = find_browser(current_work(), secret) if secret else None
     return cast(Browser | None, g.browser)
+
+
+def known_browser() -> Browser:
+    """The browser that sent the request, which an earlier page has given a cookie.
+
+    Raises:
+        Denied: when it sent none.
+    """
+    if browser_secret() is None:
+        raise Denied("Your browser sent no cookie. Allow cookies for this site and start again.")
+    return ensure_browser()
 
 
 def ensure_browser() -> Browser:

@@ -46,7 +46,11 @@ PATH_INSERTED: tuple[tuple[str, str, View], ...] = (
 
 
 def register(app: Flask, settings: Settings) -> None:
-    """Maps every path to its view."""
+    """Maps every path to its view.
+
+    A path with odd slashes is not found: Werkzeug's redirects to the tidy one are 308s built from the Host header.
+    """
+    app.url_map.merge_slashes = app.url_map.strict_slashes = False
     for path, endpoint, methods, view in URLS:
         app.add_url_rule(settings.issuer_path + path, endpoint, view, methods=methods)
     if settings.issuer_path:

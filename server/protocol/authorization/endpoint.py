@@ -24,7 +24,7 @@ from server.protocol.authorization.checks import AuthorizationContext, proven_cl
 from server.protocol.authorization.prompt import Progress, Step, next_step
 from server.protocol.authorization.response_modes import AuthorizationResponse, encode_error, encode_response
 from server.protocol.authorization_server import AuthorizationServer
-from server.protocol.errors import AccessDenied, UnauthorizedClient
+from server.protocol.errors import AccessDenied, ProtocolError, UnauthorizedClient
 from server.protocol.request import Parameters, ProtocolRequest
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,8 @@ def begin(
         run_checks(context)
     except OAuth2Error as error:
         if context.redirect_uri is None:
+            if isinstance(error, ProtocolError):
+                error.client = context.client
             raise
         log.info("authorization request refused: %s", error.error)
         return encode_error(work.settings, _unchecked(context), error)
@@ -103,7 +105,12 @@ def _usable_client(work: UnitOfWork, request: AuthorizationRequest) -> Client:
 
 
 def deny(work: UnitOfWork, request: AuthorizationRequest, session: Session | None) -> AuthorizationResponse:
-    """The person said no, on whichever page (RFC 6749 §4.1.2.1)."""
+    """The person said no, on whichever page (RFC 6749 §4.1.2.1).
+
+    Raises:
+        UnauthorizedClient: as `resume`.
+    """
+    _usable_client(work, request)
     audit_log.record(
         work, AuditEvent.CONSENT_DENIED, client_id=request.client_id, user_id=session.user_id if session else None
     )

@@ -26,7 +26,11 @@ def authenticate_client(request: ProtocolRequest, *, allow_public: bool = True) 
         InvalidRequest: when two methods are presented.
         InvalidClient: for every other failure, with one text for all of them.
     """
-    presented = presented_credentials(request)
+    try:
+        presented = presented_credentials(request)
+    except InvalidClient as error:
+        _note_failure(request.work, None, error.detail)
+        raise
     client = find_client(request.work, presented.client_id)
     reason = _why_refused(request.work, client, presented, allow_public)
     if client is None or reason is not None:

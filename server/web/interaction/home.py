@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from flask.wrappers import Response
 
-from server.web.csrf import csrf_token
 from server.web.interaction.signed_in import signed_in_user
 from server.web.pages import page_url, person, render
 from server.web.security_headers import stays_on_site
@@ -21,5 +20,4 @@ def home() -> Response:
         person=person(user) if user else None,
         login_url=page_url("login"),
         logout_url=page_url("logout"),
-        csrf_token=csrf_token("home"),
     )

@@ -16,7 +16,7 @@ from server.web.context import current_work
 from server.web.csrf import check_csrf, csrf_token
 from server.web.interaction.pending import pending_request
 from server.web.pages import page_url, person, render
-from server.web.session_cookie import ensure_browser, plant
+from server.web.session_cookie import ensure_browser, known_browser, plant
 from server.web.transaction import in_transaction
 
 
@@ -29,7 +29,7 @@ def show_login() -> Response:
 @in_transaction
 def submit_login() -> Response:
     """Signs in, or takes the person back to the client."""
-    pending, browser = pending_request(), ensure_browser()
+    pending, browser = pending_request(), known_browser()
     check_csrf(_purpose(pending))
     if request.form.get("decision") == "cancel" and pending is not None:
         return send(endpoint.deny(current_work(), pending, None))

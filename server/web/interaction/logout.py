@@ -9,7 +9,7 @@ from server.domain import sessions
 from server.web.authorization_response import redirect_to
 from server.web.context import current_work
 from server.web.csrf import check_csrf, csrf_token
-from server.web.interaction.signed_in import signed_in_user
+from server.web.interaction.signed_in import signed_in_users
 from server.web.pages import page_url, person, render
 from server.web.session_cookie import ensure_browser
 from server.web.transaction import in_transaction
@@ -20,13 +20,12 @@ _PURPOSE = "logout"
 @in_transaction
 def show_logout() -> Response:
     """The question; who is not signed in is told so."""
-    user = signed_in_user()
-    if user is None:
+    people = [person(user) for user in signed_in_users()]
+    if not people:
         return redirect_to(page_url("signed-out"))
     return render(
         "interaction/logout.html",
-        person=person(user),
-        application=None,
+        people=people,
         action=page_url("logout"),
         csrf_token=csrf_token(_PURPOSE),
         request=None,

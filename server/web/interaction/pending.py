@@ -6,7 +6,7 @@ from flask import request
 
 from server.domain.authorization_requests import AuthorizationRequest, get_open_request
 from server.web.context import current_work
-from server.web.session_cookie import ensure_browser
+from server.web.session_cookie import known_browser
 
 
 def pending_request() -> AuthorizationRequest | None:
@@ -16,7 +16,7 @@ def pending_request() -> AuthorizationRequest | None:
         NotFound, Denied, Expired: when it cannot be carried on here.
     """
     request_id = request.values.get("request")
-    return get_open_request(current_work(), request_id, ensure_browser()) if request_id else None
+    return get_open_request(current_work(), request_id, known_browser()) if request_id else None
 
 
 def required_request() -> AuthorizationRequest:
@@ -25,4 +25,4 @@ def required_request() -> AuthorizationRequest:
     Raises:
         NotFound, Denied, Expired: when there is none, or it cannot be carried on here.
     """
-    return get_open_request(current_work(), request.values.get("request", ""), ensure_browser())
+    return get_open_request(current_work(), request.values.get("request", ""), known_browser())

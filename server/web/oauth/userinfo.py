@@ -7,6 +7,7 @@ from flask.wrappers import Response
 
 from server.domain.scopes import OPENID
 from server.protocol.bearer import require_bearer_token
+from server.protocol.request import Parameters
 from server.protocol.userinfo import userinfo_response
 from server.web.context import current_work
 from server.web.oauth.request_adapter import form_parameters, query_parameters
@@ -16,8 +17,9 @@ from server.web.transaction import reading
 @reading
 def userinfo() -> Response:
     """The claims that the presented access token opens."""
-    form = form_parameters().data if request.method == "POST" else {}
+    form = form_parameters() if request.method == "POST" else Parameters({})
+    form.check_not_repeated()
     verified = require_bearer_token(
-        current_work(), request.headers.get("Authorization"), form, query_parameters().data, scope=OPENID
+        current_work(), request.headers.get("Authorization"), form.data, query_parameters().data, scope=OPENID
     )
     return jsonify(userinfo_response(verified))
