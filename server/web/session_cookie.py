@@ -68,8 +68,8 @@ def plant(secret: str) -> None:
 
 def _write_cookie(response: Response) -> Response:
     secret = g.get("planted_secret")
-    # A failed answer rolls the new secret back; the browser keeps its old one.
-    if secret is not None and response.status_code < 400:
+    # A failed answer, and one to HEAD, rolls the new secret back; the browser keeps its old one.
+    if secret is not None and response.status_code < 400 and request.method != "HEAD":
         settings = current_gatepost().runtime.settings
         response.set_cookie(
             cookie_name(settings),

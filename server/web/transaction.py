@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 
-from flask import Response, make_response
+from flask import Response, make_response, request
 from flask.typing import ResponseReturnValue
 
 from server.infra.database import begin_reading, database
@@ -14,12 +14,12 @@ View = Callable[..., ResponseReturnValue]
 
 
 def in_transaction(view: View) -> View:
-    """Commits what the view changed before its answer leaves."""
+    """Commits what the view changed before its answer leaves; a HEAD changes nothing (RFC 9110 §9.3.2)."""
 
     @wraps(view)
     def wrapped(**arguments: str) -> Response:
         response = make_response(view(**arguments))
-        if response.status_code < 400:
+        if response.status_code < 400 and request.method != "HEAD":
             database.session.commit()
         else:
             database.session.rollback()
