@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 
 import pytest
 
@@ -49,16 +48,19 @@ def naively_running(server: Server) -> Iterator[Server]:
         server.process.wait(30)
 
 
-def installed(directory: Path, database_url: str) -> Server:
-    """An installation with its keyring and tables that does not run yet."""
-    server = prepare(directory, port=free_port(), database_url=database_url)
-    server.run("keyring", "create")
-    server.run("db", "upgrade")
-    return server
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """An installation with its keyring and tables that does not run yet, on each kind of database."""
+    database_url = request.getfixturevalue("postgres").create_database() if request.param == "postgres" else None
+    prepared = prepare(tmp_path_factory.mktemp("race"), port=free_port(), database_url=database_url)
+    prepared.run("keyring", "create")
+    prepared.run("db", "upgrade")
+    return prepared
 
 
-def target_at(server: Server) -> Target:
-    """A racer: a confidential client, somebody who can sign in, and nothing to ask on the way."""
+@pytest.fixture(scope="module")
+def racer(server: Server) -> Target:
+    """A confidential client, somebody who can sign in, and nothing to ask on the way."""
     client = create_client(server, "web", "--first-party", "--refresh-token-policy", "always")
     account = create_account(server)
     return Target(
@@ -73,19 +75,17 @@ def target_at(server: Server) -> Target:
 
 
 @pytest.fixture
-def target(tmp_path: Path, database_url: str) -> Iterator[Target]:
+def target(server: Server, racer: Target) -> Iterator[Target]:
     """`gatepost serve` with four worker processes."""
-    server = installed(tmp_path / "server", database_url)
     with running(server, "serve", "--workers", str(WORKERS)):
-        yield target_at(server)
+        yield racer
 
 
 @pytest.fixture
-def naive_target(tmp_path: Path, database_url: str) -> Iterator[Target]:
+def naive_target(server: Server, racer: Target) -> Iterator[Target]:
     """The same, with check-then-act in place of the conditional UPDATE."""
-    server = installed(tmp_path / "server", database_url)
     with naively_running(server):
-        yield target_at(server)
+        yield racer
 
 
 @pytest.mark.spec("RFC 6749 §4.1.2")
