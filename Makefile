@@ -42,7 +42,7 @@ contracts: install ## Check that imports keep to the rings
 	$(BIN)/lint-imports
 
 docs: install ## Write the generated pages of docs/ anew
-	$(BIN)/python -m server docs
+	$(BIN)/python docs/generate.py
 
 check: ## Everything CI runs, in the same way
 	bash .ci/run
