@@ -1,0 +1,64 @@
+"""Rows to test with: made by the rules themselves, with defaults where a test does not care."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from server.domain import audit_log
+from server.domain.audit_events import AuditEvent
+from server.domain.audit_log import AuditRecord
+from server.domain.clients import Client, ClientMetadata, create_client
+from server.domain.grants import Grant, SignInFacts, create_grant
+from server.domain.passwords import set_password
+from server.domain.policy.client_metadata import ClientType
+from server.domain.sessions import Browser, Session, create_browser, start_session
+from server.domain.unit_of_work import UnitOfWork
+from server.domain.users import User, create_user
+
+REDIRECT_URI = "https://app.example.com/callback"
+
+
+def make_user(work: UnitOfWork, email: str = "grace@example.com", password: str | None = None, **details: Any) -> User:
+    user = create_user(work, email, **details)
+    if password is not None:
+        set_password(work, user, password)
+    return user
+
+
+def make_client(work: UnitOfWork, client_type: ClientType = "web", **metadata: Any) -> Client:
+    goes_through_browsers = client_type in {"web", "spa", "native"}
+    defaults: dict[str, Any] = {
+        "client_name": "Sample app",
+        "redirect_uris": (REDIRECT_URI,) if goes_through_browsers else (),
+    }
+    return create_client(work, ClientMetadata(client_type=client_type, **{**defaults, **metadata}))
+
+
+def make_session(work: UnitOfWork, user: User, browser: Browser | None = None) -> tuple[Browser, Session]:
+    browser = browser or create_browser(work)[0]
+    session, _ = start_session(work, browser, user, amr=["pwd"], acr="1")
+    return browser, session
+
+
+def make_grant(
+    work: UnitOfWork,
+    client: Client | None = None,
+    user: User | None = None,
+    *,
+    scope: str = "openid offline_access",
+    session: Session | None = None,
+) -> Grant:
+    client, user = client or make_client(work), user or make_user(work)
+    facts = SignInFacts(session.id if session else "a-session", work.now, ["pwd"], "1")
+    return create_grant(work, client.id, user.id, frozenset(scope.split()), facts, None)
+
+
+def audited(work: UnitOfWork, event: AuditEvent) -> list[AuditRecord]:
+    """The rows of this event, oldest first."""
+    return list(reversed(audit_log.list_recent(work, event)))
+
+
+def last_audited(work: UnitOfWork, event: AuditEvent) -> AuditRecord:
+    rows = audited(work, event)
+    assert rows, f"no audit row {event}"
+    return rows[-1]

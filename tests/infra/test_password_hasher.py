@@ -1,0 +1,65 @@
+"""The password hasher: argon2id, the deployment's parameters, and a decoy for people who do not exist."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from server.config import Settings
+from server.infra.password_hasher import PasswordHasher
+
+CHEAP = {"argon2_time_cost": 1, "argon2_memory_kib": 8192, "argon2_parallelism": 1}
+
+
+def hasher(**changes: int) -> PasswordHasher:
+    return PasswordHasher(Settings(_env_file=None, **{**CHEAP, **changes}))
+
+
+@pytest.fixture(autouse=True)
+def bare_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_hash_is_argon2id_with_the_parameters_of_the_settings() -> None:
+    encoded = hasher(argon2_time_cost=2, argon2_memory_kib=9000, argon2_parallelism=2).hash("correct horse")
+    assert encoded.startswith("$argon2id$v=19$m=9000,t=2,p=2$")
+
+
+def test_hash_differs_each_time_when_the_password_is_the_same() -> None:
+    subject = hasher()
+    assert subject.hash("correct horse") != subject.hash("correct horse")
+
+
+def test_password_verifies_against_its_own_hash_alone() -> None:
+    subject = hasher()
+    encoded = subject.hash("correct horse")
+    assert subject.verify(encoded, "correct horse")
+    assert not subject.verify(encoded, "Correct horse")
+    assert not subject.verify(encoded, "")
+
+
+def test_nothing_verifies_when_there_is_no_hash() -> None:
+    subject = hasher()
+    assert not subject.verify(None, "correct horse")
+    assert not subject.verify(None, "a password nobody has")
+
+
+@pytest.mark.parametrize("encoded", ["plain text", "$argon2id$v=19$", "$2b$12$abcdefghijklmnopqrstuv"])
+def test_password_is_wrong_when_the_stored_hash_is_none(encoded: str) -> None:
+    assert not hasher().verify(encoded, "plain text")
+
+
+def test_decoy_costs_what_a_real_hash_costs() -> None:
+    subject = hasher(argon2_time_cost=3, argon2_memory_kib=8200)
+    verified: list[str] = []
+    subject._argon2 = type("Recorder", (), {"verify": lambda _, encoded, password: verified.append(encoded)})()
+    subject.verify(None, "correct horse")
+    assert verified[0].startswith("$argon2id$v=19$m=8200,t=3,p=1$")
+
+
+@pytest.mark.parametrize("change", ["argon2_time_cost", "argon2_memory_kib", "argon2_parallelism"])
+def test_rehash_is_needed_when_a_parameter_changed(change: str) -> None:
+    encoded = hasher().hash("correct horse")
+    assert not hasher().needs_rehash(encoded)
+    assert hasher(**{change: CHEAP[change] + 1}).needs_rehash(encoded)
