@@ -6,15 +6,19 @@ import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
+from server.infra.jose import SigningKey
 from tests.support.application import Gatepost
 
 
 class GatepostMaker:
     """`make_gatepost(issuer="https://login.example")`: a deployment with Ada in it and these settings."""
+
+    #: Parsed private keys by `kid`: the copies all have the same ones, and parsing takes longer than most tests.
+    parsed_keys: ClassVar[dict[str, SigningKey]] = {}
 
     def __init__(self, prepared: Path, folder: Path, stack: ExitStack) -> None:
         self.prepared, self.folder, self.stack = prepared, folder, stack
@@ -26,8 +30,13 @@ class GatepostMaker:
         # Migrating and making keys costs ten times as much as copying what came of it.
         shutil.copytree(self.prepared, folder)
         gatepost = Gatepost(folder, **settings)
-        self.stack.callback(gatepost.close)
+        gatepost.runtime.parsed_keys.update(self.parsed_keys)
+        self.stack.callback(self._close, gatepost)
         return gatepost
+
+    def _close(self, gatepost: Gatepost) -> None:
+        self.parsed_keys.update(gatepost.runtime.parsed_keys)
+        gatepost.close()
 
 
 @pytest.fixture(scope="session")

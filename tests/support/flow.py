@@ -94,6 +94,16 @@ class Flow:
             response = self.visit(location)
         raise AssertionError("the pages go round in circles")
 
+    def open_page(self, path: str, response: TestResponse) -> TestResponse:
+        """Goes on from `response`, answering what comes before, until the page at `path` shows."""
+        for _ in range(12):
+            location = response.headers.get("Location", "")
+            if urlsplit(location).path == path:
+                return self.browser.get(location)
+            assert location.startswith("/"), (path, response.status_code, location)
+            response = self.visit(location)
+        raise AssertionError("the pages go round in circles")
+
     def visit(self, location: str) -> TestResponse:
         """Opens one of our pages and answers its form, if it has one we know."""
         page = self.browser.get(location)
