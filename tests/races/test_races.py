@@ -23,7 +23,6 @@ pytestmark = [pytest.mark.race, pytest.mark.timeout(400)]
 WORKERS = 4
 CLIENTS = 20
 ARTEFACTS = 100
-NAIVE_ARTEFACTS = 40
 
 
 @contextmanager
@@ -105,10 +104,10 @@ def test_refresh_token_has_exactly_one_successor_when_twenty_use_it_at_once(targ
 
 
 def test_race_is_lost_when_the_server_checks_before_it_acts(naive_target: Target) -> None:
-    codes = asyncio.run(race(naive_target, "codes", NAIVE_ARTEFACTS, CLIENTS))
+    codes = asyncio.run(race(naive_target, "codes", ARTEFACTS, CLIENTS))
     assert codes.more_than_one > 0
     assert codes.faults
-    refresh = asyncio.run(race(naive_target, "refresh", NAIVE_ARTEFACTS, CLIENTS))
+    refresh = asyncio.run(race(naive_target, "refresh", ARTEFACTS, CLIENTS))
     assert refresh.more_than_one > 0
     assert refresh.faults
 
