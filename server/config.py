@@ -40,6 +40,8 @@ def _check_issuer(value: str) -> str:
         raise ValueError("must be an http(s) URL such as https://login.example.com")
     if parts.query or parts.fragment or "?" in value or "#" in value:
         raise ValueError("must have no query and no fragment (RFC 8414 §2)")
+    if not value.startswith(f"{parts.scheme}://{parts.netloc.lower()}"):
+        raise ValueError("must have scheme and host in lower case: every client compares it character by character")
     if "@" in parts.netloc:
         raise ValueError("must hold no user name or password")
     if value.endswith("/"):

@@ -11,7 +11,7 @@ def upgrade() -> None:
     """Makes all tables."""
     op.create_table(
         "audit_events",
-        sa.Column("id", sa.Integer(), autoincrement=True, nullable=False),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("event", sa.String(), nullable=False),
         sa.Column("actor_kind", sa.String(), nullable=False),
@@ -33,12 +33,19 @@ def upgrade() -> None:
         "browsers",
         sa.Column("id", sa.String(), nullable=False),
         sa.Column("secret_digest", sa.String(), nullable=False),
+        sa.Column("previous_secret_digest", sa.String(), nullable=True),
+        sa.Column("secret_replaced_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("current_session_id", sa.String(), nullable=True),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_seen_at", sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_browsers")),
         sa.UniqueConstraint("secret_digest", name=op.f("uq_browsers_secret_digest")),
     )
+    with op.batch_alter_table("browsers", schema=None) as batch_op:
+        batch_op.create_index(
+            batch_op.f("ix_browsers_previous_secret_digest"), ["previous_secret_digest"], unique=False
+        )
+
     op.create_table(
         "clients",
         sa.Column("id", sa.String(), nullable=False),
@@ -337,6 +344,9 @@ def downgrade() -> None:
 
     op.drop_table("revoked_access_tokens")
     op.drop_table("clients")
+    with op.batch_alter_table("browsers", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_browsers_previous_secret_digest"))
+
     op.drop_table("browsers")
     with op.batch_alter_table("audit_events", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_audit_events_user_id"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-ActorKind = Literal["anonymous", "user", "client", "operator", "system"]
+ActorKind = Literal["anonymous", "user", "client", "operator"]
 
 
 @dataclass(frozen=True)
@@ -20,4 +20,3 @@ class Actor:
 
 
 OPERATOR = Actor("operator")
-SYSTEM = Actor("system")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import BigInteger, Integer, insert, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.domain.audit_events import AuditEvent
@@ -19,7 +19,10 @@ class AuditRecord(Base):
 
     __tablename__ = "audit_events"
 
-    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    # SQLite numbers rows by itself only in a column that is an INTEGER; its integers have 64 bits anyway.
+    id: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True
+    )
     at: Mapped[datetime] = mapped_column(index=True)
     event: Mapped[str]
     actor_kind: Mapped[str]

@@ -112,6 +112,8 @@ def note_account_choice(request: AuthorizationRequest, session: Session | None) 
     request.session_id = session.id if session else None
     request.is_account_chosen = True
     request.is_reauthenticated = False
+    # Whatever was proven or allowed before was another person's.
+    request.state = RequestState.PENDING
 
 
 def note_consent(request: AuthorizationRequest, session: Session) -> None:

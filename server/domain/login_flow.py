@@ -33,6 +33,7 @@ def log_in_with_password(work: UnitOfWork, browser: Browser, email: str, passwor
         audit_log.record(work, AuditEvent.LOGIN_FAILED, user_id=user.id if user else None)
         commit_before_raising(work.db)
         raise Denied(_REFUSAL)
+    work = work.acting_as("user", user.id)
     session, secret = start_session(work, browser, user, amr=[PASSWORD_AMR], acr=PASSWORD_ACR)
     audit_log.record(work, AuditEvent.LOGIN_SUCCEEDED, user_id=user.id)
     return session, secret

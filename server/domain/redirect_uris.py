@@ -112,6 +112,8 @@ def _split_authority(authority: str) -> tuple[str, str | None]:
 
 
 def _fault_of_path(path: str) -> str | None:
+    if "[" in path or "]" in path:
+        return "Square brackets belong around an IPv6 address only; write them percent-encoded elsewhere."
     only_path = path.partition("?")[0]
     if _DOT_SEGMENT.search(only_path) or _ENCODED_DELIMITER.search(only_path):
         return "The path has no . or .. segments and no encoded slashes, backslashes or control characters."

@@ -24,6 +24,7 @@ from server.infra.database import Base
 _SECRET_PREFIX: Final = "bs_"
 #: "Last seen" is written at most once in this many seconds, so that reading a page does not cost a write.
 _SEEN_RESOLUTION: Final = 60
+_SUPERSEDED_SECONDS: Final = 10
 
 
 class Browser(Base):
@@ -33,6 +34,9 @@ class Browser(Base):
 
     id: Mapped[str] = mapped_column(primary_key=True)
     secret_digest: Mapped[str] = mapped_column(unique=True)
+    #: The secret before the last replacement: it opens nothing, but a request that was on its way is recognised.
+    previous_secret_digest: Mapped[str | None] = mapped_column(index=True)
+    secret_replaced_at: Mapped[datetime | None]
     current_session_id: Mapped[str | None]
     created_at: Mapped[datetime]
     last_seen_at: Mapped[datetime]
@@ -65,6 +69,8 @@ def create_browser(work: UnitOfWork) -> tuple[Browser, str]:
     browser = Browser(
         id=secrets.new_id(),
         secret_digest=secrets.digest(secret),
+        previous_secret_digest=None,
+        secret_replaced_at=None,
         current_session_id=None,
         created_at=work.now,
         last_seen_at=work.now,
@@ -81,8 +87,31 @@ def find_browser(work: UnitOfWork, secret: str) -> Browser | None:
     return work.db.scalars(select(Browser).where(Browser.secret_digest == secrets.digest(secret))).one_or_none()
 
 
+def find_superseded_browser(work: UnitOfWork, secret: str) -> Browser | None:
+    """The browser whose cookie this was until a moment ago: before a sign-in or sign-out that is still being answered.
+
+    Such a secret may sign in anew, with a password; it never speaks for anybody who is signed in.
+    """
+    since = work.now - timedelta(seconds=_SUPERSEDED_SECONDS)
+    query = select(Browser).where(
+        Browser.previous_secret_digest == secrets.digest(secret), Browser.secret_replaced_at > since
+    )
+    return work.db.scalars(query).first()
+
+
+def replace_secret(work: UnitOfWork, browser: Browser) -> str:
+    """A new cookie secret for the browser; the old one opens nothing from now on."""
+    # Locked, so that two sign-ins at once (a double click) follow each other.
+    work.db.refresh(browser, with_for_update=True)
+    secret = secrets.new_secret(_SECRET_PREFIX)
+    browser.previous_secret_digest, browser.secret_digest = browser.secret_digest, secrets.digest(secret)
+    browser.secret_replaced_at = browser.last_seen_at = work.now
+    return secret
+
+
 def start_session(work: UnitOfWork, browser: Browser, user: User, *, amr: list[str], acr: str) -> tuple[Session, str]:
     """Signs `user` in on `browser`, ending their earlier session there; returns the browser's new cookie secret too."""
+    secret = replace_secret(work, browser)
     for earlier in _sessions_of(work, browser):
         if earlier.user_id == user.id and earlier.ended_at is None:
             earlier.ended_at = work.now
@@ -103,10 +132,7 @@ def start_session(work: UnitOfWork, browser: Browser, user: User, *, amr: list[s
         ended_at=None,
     )
     work.db.add(session)
-    secret = secrets.new_secret(_SECRET_PREFIX)
-    browser.secret_digest = secrets.digest(secret)
     browser.current_session_id = session.id
-    browser.last_seen_at = work.now
     work.db.flush()
     return session, secret
 
@@ -114,6 +140,12 @@ def start_session(work: UnitOfWork, browser: Browser, user: User, *, amr: list[s
 def is_live(session: Session, now: datetime) -> bool:
     """Whether the session was neither ended nor left idle for too long."""
     return session.ended_at is None and not is_expired(now, session.expires_at)
+
+
+def lock_live_session(work: UnitOfWork, session: Session) -> bool:
+    """Whether the session is live still, holding off its end until this transaction is over."""
+    work.db.refresh(session, with_for_update=True)
+    return is_live(session, work.now)
 
 
 def find_session(work: UnitOfWork, session_id: str) -> Session | None:
@@ -153,6 +185,7 @@ def end_session(work: UnitOfWork, browser: Browser, session: Session) -> None:
         browser.current_session_id = None
     if session.ended_at is None:
         session.ended_at = work.now
+        work.db.flush()
         # Also those of earlier sessions that signing in again had replaced.
         for known in _sessions_of(work, browser):
             if known.user_id == session.user_id:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from server.config import Settings
-from server.domain.actor import Actor
+from server.domain.actor import Actor, ActorKind
 from server.infra.clock import Clock
 from server.infra.database import DatabaseSession
 from server.infra.jose import SigningKey
@@ -33,6 +33,10 @@ class UnitOfWork:
     runtime: Runtime
     db: DatabaseSession
     actor: Actor
+
+    def acting_as(self, kind: ActorKind, actor_id: str) -> UnitOfWork:
+        """The same work, once it is proven who acts."""
+        return replace(self, actor=replace(self.actor, kind=kind, id=actor_id))
 
     @property
     def settings(self) -> Settings:

@@ -12,7 +12,7 @@ def split_bind(bind: str) -> tuple[str, int]:
         ValueError: when it is not of that form.
     """
     host, colon, port = bind.rpartition(":")
-    if not colon or not port.isdigit() or not 0 < int(port) < 65536:
+    if not colon or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
         raise ValueError(f"{bind!r} is not HOST:PORT, such as 127.0.0.1:8000")
     return host.strip("[]") or "0.0.0.0", int(port)  # noqa: S104 -- an empty host means all, as everywhere
 

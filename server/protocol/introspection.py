@@ -45,7 +45,7 @@ class IntrospectionEndpoint(AuthlibIntrospection):
 def _describe_access_token(token: VerifiedAccessToken) -> dict[str, Any]:
     names = ("iss", "sub", "aud", "client_id", "scope", "iat", "exp", "jti", "auth_time", "acr", "amr")
     body = {name: token.claims[name] for name in names if name in token.claims}
-    if token.user is not None:
+    if token.user is not None and "email" in token.scope_set:
         body["username"] = token.user.email
     return {"active": True, "token_type": "Bearer", **body}
 

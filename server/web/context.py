@@ -51,6 +51,12 @@ def current_work() -> UnitOfWork:
     return cast(UnitOfWork, g.work)
 
 
+def act_as_user(user_id: str) -> UnitOfWork:
+    """The unit of work of this request, on behalf of a person who proved who they are."""
+    g.work = current_work().acting_as("user", user_id)
+    return cast(UnitOfWork, g.work)
+
+
 def current_request_id() -> str:
     """The id that this request has in logs, audit rows, error pages and the `X-Request-ID` header."""
     return cast(str, g.request_id)

@@ -12,7 +12,7 @@ from flask import request
 from server.domain.errors import Denied
 from server.infra import secrets
 from server.web.context import current_gatepost
-from server.web.session_cookie import browser_secret, known_browser
+from server.web.session_cookie import browser_secret, check_cookie
 
 
 def csrf_token(purpose: str) -> str:
@@ -26,7 +26,7 @@ def check_csrf(purpose: str) -> None:
     Raises:
         Denied: with the sentence that helps: reload, or allow cookies.
     """
-    known_browser()
+    check_cookie()
     if not _is_same_origin() or not secrets.equal(request.form.get("csrf_token", ""), csrf_token(purpose)):
         raise Denied("This page was out of date. Go back, reload it and try again.")
 

@@ -57,7 +57,8 @@ def _on_oauth_error(error: OAuth2Error) -> Response:
         status, body, headers = error()
         response = jsonify(body)
         response.status_code = status
-        response.headers.extend(headers)
+        for name, value in headers:
+            response.headers[name] = value
         return response
     return error_page(
         400,

@@ -12,7 +12,7 @@ from flask import Flask, Response, g, request
 
 from server.config import Settings
 from server.domain.errors import Denied
-from server.domain.sessions import Browser, create_browser, find_browser
+from server.domain.sessions import Browser, create_browser, find_browser, find_superseded_browser
 from server.web.context import current_gatepost, current_work
 
 
@@ -46,19 +46,40 @@ def known_browser() -> Browser:
     Raises:
         Denied: when it sent none.
     """
-    if browser_secret() is None:
-        raise Denied("Your browser sent no cookie. Allow cookies for this site and start again.")
+    check_cookie()
     return ensure_browser()
 
 
+def check_cookie() -> None:
+    """Refuses a browser without a cookie.
+
+    Raises:
+        Denied: with the sentence that helps.
+    """
+    if browser_secret() is None:
+        raise Denied("Your browser sent no cookie. Allow cookies for this site and start again.")
+
+
 def ensure_browser() -> Browser:
-    """The browser that sent the request; one that is new here gets a cookie."""
+    """The browser that sent the request; one that is new here gets a cookie.
+
+    Raises:
+        Denied: when its cookie was replaced a moment ago: a new one would sign the person out again.
+    """
     browser = current_browser()
     if browser is None:
+        if superseded_browser() is not None:
+            raise Denied("Your session has just changed in another tab. Reload this page.")
         browser, secret = create_browser(current_work())
         g.browser = browser
         plant(secret)
     return browser
+
+
+def superseded_browser() -> Browser | None:
+    """The browser whose cookie was replaced while this request was on its way."""
+    secret = browser_secret()
+    return find_superseded_browser(current_work(), secret) if secret else None
 
 
 def plant(secret: str) -> None:

@@ -84,6 +84,9 @@ def resume(
         return _refuse(work, request, error)
     if progress.step is not Step.FINISH or progress.session is None:
         return PageNeeded(request, progress)
+    if not sessions.lock_live_session(work, progress.session):
+        # Signed out in this very moment; what is issued now would outlive it.
+        return PageNeeded(request, Progress(Step.LOGIN, None))
     return _finish(server, work, request, client, progress.session)
 
 
@@ -111,6 +114,8 @@ def deny(work: UnitOfWork, request: AuthorizationRequest, session: Session | Non
         UnauthorizedClient: as `resume`.
     """
     _usable_client(work, request)
+    if session is not None:
+        work = work.acting_as("user", session.user_id)
     audit_log.record(
         work, AuditEvent.CONSENT_DENIED, client_id=request.client_id, user_id=session.user_id if session else None
     )
@@ -125,6 +130,7 @@ def _refuse(work: UnitOfWork, request: AuthorizationRequest, error: OAuth2Error)
 def _finish(
     server: AuthorizationServer, work: UnitOfWork, request: AuthorizationRequest, client: Client, session: Session
 ) -> AuthorizationResponse:
+    work = work.acting_as("user", session.user_id)
     finish_request(work, request, RequestState.CODED)
     sessions.touch_session(work, session)
     stored = request.parameters

@@ -38,6 +38,7 @@ def authenticate_client(request: ProtocolRequest, *, allow_public: bool = True) 
         used_header = presented.method == "client_secret_basic"
         raise InvalidClient(detail=reason or "", realm=request.work.settings.issuer if used_header else None)
     registered = RegisteredClient(client)
+    request.work = request.work.acting_as("client", client.id)
     request.client, request.auth_method = registered, presented.method
     return registered
 

@@ -23,6 +23,7 @@ from server.protocol.client_authentication.client_secret import authenticate_cli
 from server.protocol.errors import InvalidGrant
 from server.protocol.registered_client import RegisteredClient
 from server.protocol.request import ProtocolRequest
+from server.protocol.tokens.id_token import Authorized
 from server.protocol.tokens.token_response import TokenAnswer, respond_to_grant
 
 
@@ -89,7 +90,8 @@ class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):
             raise InvalidGrant("The authorization code is not valid.", detail="used before")
         grant = presented.grant
         refresh_token = issue_refresh_token(work, grant) if _gets_refresh_token(client, grant) else None
-        response = respond_to_grant(work, client, presented.user, grant, grant.scope_set, refresh_token)
+        authorized = Authorized(client, presented.user, grant, grant.scope_set)
+        response = respond_to_grant(work, authorized, refresh_token, nonce=grant.nonce)
         return 200, response, list(self.TOKEN_RESPONSE_HEADER)
 
     def issue_code(self, grant: Grant, redirect_uri: str, code_challenge: str | None) -> str:

@@ -20,6 +20,7 @@ from server.protocol.client_authentication.client_secret import authenticate_cli
 from server.protocol.errors import InvalidGrant, InvalidRequest, InvalidScope, UnauthorizedClient
 from server.protocol.registered_client import RegisteredClient
 from server.protocol.request import ProtocolRequest
+from server.protocol.tokens.id_token import Authorized
 from server.protocol.tokens.token_response import TokenAnswer, respond_to_grant
 
 
@@ -112,12 +113,14 @@ class RefreshTokenGrant(grants.RefreshTokenGrant):
     def _issue_without_rotation(self, presented: PresentedRefreshToken, client: Client) -> dict[str, Any]:
         work = self.request.work
         touch_refresh_token(work, presented.row, presented.grant)
-        return respond_to_grant(work, client, presented.user, presented.grant, presented.requested, None)
+        authorized = Authorized(client, presented.user, presented.grant, presented.requested)
+        return respond_to_grant(work, authorized, refresh_token=None)
 
     def _issue_successor(self, presented: PresentedRefreshToken, client: Client) -> dict[str, Any]:
         work, grant = self.request.work, presented.grant
         successor = issue_refresh_token(work, grant, predecessor=presented.row)
-        response = respond_to_grant(work, client, presented.user, grant, presented.requested, successor)
+        authorized = Authorized(client, presented.user, grant, presented.requested)
+        response = respond_to_grant(work, authorized, successor)
         keep_replay(work, presented.row, presented.token, scopes.format_scopes(presented.requested), response)
         audit_log.record(
             work, AuditEvent.REFRESH_TOKEN_ROTATED, user_id=grant.user_id, client_id=client.id, grant_id=grant.id

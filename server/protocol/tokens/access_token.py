@@ -82,7 +82,8 @@ def verify_access_token(work: UnitOfWork, token: str) -> VerifiedAccessToken:
     client = find_client(work, claims["client_id"])
     grant, user = _find_grant_and_user(work, claims)
     reason = why_unusable(work.now, client, *((grant, user) if "grant_id" in claims else ()))
-    if reason is not None or client is None:
+    # A token that is older than its client was an earlier client's of the same id.
+    if reason is not None or client is None or claims["iat"] < int(client.created_at.timestamp()):
         raise jose.InvalidToken("The access token has expired or was revoked.")
     return VerifiedAccessToken(claims, client, grant, user)
 

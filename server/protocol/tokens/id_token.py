@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 from server.domain import signing_keys
@@ -15,13 +16,27 @@ from server.infra import jose
 TYP: Final = "JWT"
 
 
-def issue_id_token(
-    work: UnitOfWork, client: Client, user: User, grant: Grant, granted: frozenset[str], access_token: str
-) -> str:
-    """Signs an ID token; protocol claims are written last, so that no claim about a person can replace one."""
+@dataclass(frozen=True)
+class Authorized:
+    """Whom the tokens are for: the client, the person, what they allowed it, and how much of that is issued now."""
+
+    client: Client
+    user: User
+    grant: Grant
+    scopes: frozenset[str]
+
+
+def issue_id_token(work: UnitOfWork, authorized: Authorized, access_token: str, nonce: str | None) -> str:
+    """Signs an ID token; protocol claims are written last, so that no claim about a person can replace one.
+
+    The nonce stands in the ID token of the code's redemption, not in those of refreshes (OpenID Connect Core §12.2).
+    """
+    client, user, grant = authorized.client, authorized.user, authorized.grant
     algorithm = client.id_token_signed_response_alg
     issued = int(work.now.timestamp())
-    claims: dict[str, Any] = claims_of(user, granted & ID_TOKEN_SCOPES) if client.id_token_claims == "full" else {}
+    claims: dict[str, Any] = (
+        claims_of(user, authorized.scopes & ID_TOKEN_SCOPES) if client.id_token_claims == "full" else {}
+    )
     claims |= {
         "iss": work.settings.issuer,
         "sub": user.id,
@@ -34,8 +49,8 @@ def issue_id_token(
         "sid": grant.session_id,
         "at_hash": jose.half_hash(access_token, algorithm),
     }
-    if grant.nonce is not None:
-        claims["nonce"] = grant.nonce
+    if nonce is not None:
+        claims["nonce"] = nonce
     return jose.sign(claims, signing_keys.signing_key(work, algorithm), algorithm, TYP)
 
 

@@ -7,28 +7,31 @@ from typing import Any, TypeAlias
 from server.domain import audit_log, scopes
 from server.domain.audit_events import AuditEvent
 from server.domain.clients import Client
-from server.domain.grants import Grant
 from server.domain.unit_of_work import UnitOfWork
-from server.domain.users import User
 from server.protocol.tokens.access_token import issue_access_token
-from server.protocol.tokens.id_token import issue_id_token
+from server.protocol.tokens.id_token import Authorized, issue_id_token
 
 #: Status, body and headers, as Authlib passes them on.
 TokenAnswer: TypeAlias = tuple[int, dict[str, Any], list[tuple[str, str]]]
 
 
 def respond_to_grant(
-    work: UnitOfWork, client: Client, user: User, grant: Grant, granted: frozenset[str], refresh_token: str | None
+    work: UnitOfWork, authorized: Authorized, refresh_token: str | None, nonce: str | None = None
 ) -> dict[str, Any]:
     """Tokens for what a person allowed: access token, ID token when `openid` was granted, refresh token if given."""
-    access_token = issue_access_token(work, client, granted, grant)
-    response = _response(work, access_token, granted)
-    if scopes.OPENID in granted:
-        response["id_token"] = issue_id_token(work, client, user, grant, granted, access_token)
+    access_token = issue_access_token(work, authorized.client, authorized.scopes, authorized.grant)
+    response = _response(work, access_token, authorized.scopes)
+    if scopes.OPENID in authorized.scopes:
+        response["id_token"] = issue_id_token(work, authorized, access_token, nonce)
     if refresh_token is not None:
         response["refresh_token"] = refresh_token
     audit_log.record(
-        work, AuditEvent.TOKEN_ISSUED, user_id=user.id, client_id=client.id, scopes=sorted(granted), grant_id=grant.id
+        work,
+        AuditEvent.TOKEN_ISSUED,
+        user_id=authorized.user.id,
+        client_id=authorized.client.id,
+        scopes=sorted(authorized.scopes),
+        grant_id=authorized.grant.id,
     )
     return response
 

@@ -16,7 +16,7 @@ from server.domain.users import User, find_user
 from server.protocol.authorization import endpoint
 from server.protocol.authorization.prompt import Step
 from server.web.authorization_response import application_of, redirect_to, resume_url, send
-from server.web.context import current_gatepost, current_work
+from server.web.context import act_as_user, current_gatepost, current_work
 from server.web.csrf import check_csrf, csrf_token
 from server.web.interaction.pending import required_request
 from server.web.pages import page_url, person, render
@@ -55,7 +55,7 @@ def submit_consent() -> Response:
     if request.form.get("decision") != "allow":
         return send(endpoint.deny(current_work(), pending, session))
     asked = scopes.parse(pending.parameters["scope"])
-    consents.give_consent(current_work(), session.user_id, pending.client_id, asked)
+    consents.give_consent(act_as_user(session.user_id), session.user_id, pending.client_id, asked)
     note_consent(pending, session)
     return redirect_to(resume_url(pending))
 

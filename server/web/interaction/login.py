@@ -16,20 +16,21 @@ from server.web.context import current_work
 from server.web.csrf import check_csrf, csrf_token
 from server.web.interaction.pending import pending_request
 from server.web.pages import page_url, person, render
-from server.web.session_cookie import ensure_browser, known_browser, plant
+from server.web.session_cookie import ensure_browser, known_browser, plant, superseded_browser
 from server.web.transaction import in_transaction
 
 
 @in_transaction
 def show_login() -> Response:
     """The form, with what is known about who is expected."""
-    return _login_page(pending_request(), error=None)
+    return _login_page(pending_request(), ensure_browser(), error=None)
 
 
 @in_transaction
 def submit_login() -> Response:
-    """Signs in, or takes the person back to the client."""
-    pending, browser = pending_request(), known_browser()
+    """Signs in, or takes the person back to the client. Of a double click the second signs in anew."""
+    browser = superseded_browser() or known_browser()
+    pending = pending_request(browser)
     check_csrf(_purpose(pending))
     if request.form.get("decision") == "cancel" and pending is not None:
         return send(endpoint.deny(current_work(), pending, None))
@@ -38,7 +39,7 @@ def submit_login() -> Response:
             current_work(), browser, request.form.get("username", ""), request.form.get("password", "")
         )
     except Denied as refusal:
-        return _login_page(pending, error=str(refusal), status=400)
+        return _login_page(pending, browser, error=str(refusal), status=400)
     plant(secret)
     if pending is None:
         return redirect_to(page_url(""))
@@ -50,8 +51,10 @@ def _purpose(pending: AuthorizationRequest | None) -> str:
     return f"login:{pending.id if pending else ''}"
 
 
-def _login_page(pending: AuthorizationRequest | None, error: str | None, status: int = 200) -> Response:
-    known = _expected_user(pending, ensure_browser())
+def _login_page(
+    pending: AuthorizationRequest | None, browser: Browser, error: str | None, status: int = 200
+) -> Response:
+    known = _expected_user(pending, browser)
     user, must_confirm = known if known is not None else (None, False)
     hint = (pending.parameters["login_hint"] if pending else None) or ""
     return render(

@@ -7,11 +7,11 @@ from flask.wrappers import Response
 
 from server.domain import sessions
 from server.web.authorization_response import redirect_to
-from server.web.context import current_work
+from server.web.context import act_as_user, current_work
 from server.web.csrf import check_csrf, csrf_token
 from server.web.interaction.signed_in import signed_in_users
 from server.web.pages import page_url, person, render
-from server.web.session_cookie import ensure_browser
+from server.web.session_cookie import known_browser, plant
 from server.web.transaction import in_transaction
 
 _PURPOSE = "logout"
@@ -38,9 +38,10 @@ def submit_logout() -> Response:
     check_csrf(_PURPOSE)
     if request.form.get("decision") != "sign_out":
         return redirect_to(page_url(""))
-    browser = ensure_browser()
+    browser = known_browser()
     for session in sessions.list_sessions(current_work(), browser):
-        sessions.end_session(current_work(), browser, session)
+        sessions.end_session(act_as_user(session.user_id), browser, session)
+    plant(sessions.replace_secret(current_work(), browser))
     response = redirect_to(page_url("signed-out"))
     response.headers["Clear-Site-Data"] = '"cache", "storage"'
     return response

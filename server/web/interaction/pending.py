@@ -5,18 +5,19 @@ from __future__ import annotations
 from flask import request
 
 from server.domain.authorization_requests import AuthorizationRequest, get_open_request
+from server.domain.sessions import Browser
 from server.web.context import current_work
 from server.web.session_cookie import known_browser
 
 
-def pending_request() -> AuthorizationRequest | None:
+def pending_request(browser: Browser | None = None) -> AuthorizationRequest | None:
     """The request that the page's `request` parameter names, for this browser; None when the page stands alone.
 
     Raises:
         NotFound, Denied, Expired: when it cannot be carried on here.
     """
     request_id = request.values.get("request")
-    return get_open_request(current_work(), request_id, known_browser()) if request_id else None
+    return get_open_request(current_work(), request_id, browser or known_browser()) if request_id else None
 
 
 def required_request() -> AuthorizationRequest:

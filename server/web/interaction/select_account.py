@@ -13,7 +13,7 @@ from server.domain.sessions import Browser, Session
 from server.domain.usability import is_usable
 from server.domain.users import find_user
 from server.web.authorization_response import application_of, redirect_to, resume_url
-from server.web.context import current_work
+from server.web.context import act_as_user, current_work
 from server.web.csrf import check_csrf, csrf_token
 from server.web.interaction.pending import required_request
 from server.web.pages import initials, page_url, render
@@ -54,7 +54,7 @@ def submit_select_account() -> Response:
     known = {session.id: session for session in sessions.list_sessions(current_work(), browser)}
     removed = known.get(request.form.get("remove", ""))
     if removed is not None:
-        sessions.forget_session(current_work(), browser, removed)
+        sessions.forget_session(act_as_user(removed.user_id), browser, removed)
         return redirect_to(page_url("select-account", pending.id))
     return _go_on_as(known.get(request.form.get("choose", "")), pending, browser)
 
