@@ -9,7 +9,9 @@ from typing import Any
 
 from flask import Flask
 from flask.testing import FlaskClient
-from sqlalchemy import select
+from jinja2.bccache import Bucket, BytecodeCache
+from sqlalchemy import Engine, event, select
+from sqlalchemy.orm import Session
 
 from server.app import create_app
 from server.config import Settings
@@ -22,7 +24,7 @@ from server.domain.passwords import set_password
 from server.domain.policy.client_metadata import ClientType
 from server.domain.unit_of_work import Runtime, UnitOfWork
 from server.domain.users import User, create_user, get_user
-from server.infra.database import database, open_session
+from server.infra.database import database
 from server.infra.keyring import create_keyring
 from server.infra.migrations import upgrade
 from server.web.context import parts_of
@@ -32,6 +34,25 @@ ISSUER = "http://localhost:8000"
 PASSWORD = "correct horse battery staple"
 REDIRECT_URI = "http://localhost:9000/callback"
 EVERY_SCOPE = "openid profile email address phone offline_access"
+
+
+class _CompiledTemplates(BytecodeCache):
+    """Templates compiled once for all applications of this process."""
+
+    def __init__(self) -> None:
+        self.compiled: dict[str, bytes] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """Fills the bucket if its template, unchanged, was compiled before."""
+        if f"{bucket.key}{bucket.checksum}" in self.compiled:
+            bucket.bytecode_from_string(self.compiled[f"{bucket.key}{bucket.checksum}"])
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keeps what was compiled."""
+        self.compiled[f"{bucket.key}{bucket.checksum}"] = bucket.bytecode_to_string()
+
+
+_TEMPLATES = _CompiledTemplates()
 
 
 class Gatepost:
@@ -57,6 +78,11 @@ class Gatepost:
         self.clock = FrozenClock()
         self.app: Flask = create_app(self.settings, self.clock)
         self.app.testing = True
+        self.app.jinja_env.bytecode_cache = _TEMPLATES
+        with self.app.app_context():
+            self.engine: Engine = database.engine
+        # No test pulls the plug, and on busy disks waiting for them takes longer than all the rest.
+        event.listen(self.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
         with self.work() as work:
             signing_keys.ensure_keys(work)
 
@@ -69,8 +95,9 @@ class Gatepost:
     def work(self) -> Iterator[UnitOfWork]:
         """One committed transaction as the operator, beside whatever the application does."""
         runtime = Runtime(self.settings, self.clock, self.runtime.keyring, self.runtime.password_hasher)
-        with open_session(self.settings) as db:
+        with Session(self.engine, expire_on_commit=False) as db:
             yield UnitOfWork(runtime, db, OPERATOR)
+            db.commit()
 
     def browser(self) -> FlaskClient:
         """A new browser, with a cookie jar of its own; it follows no redirect by itself."""
@@ -123,5 +150,4 @@ class Gatepost:
 
     def close(self) -> None:
         """Lets go of the database file."""
-        with self.app.app_context():
-            database.engine.dispose()
+        self.engine.dispose()

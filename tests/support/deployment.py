@@ -31,12 +31,13 @@ class GatepostMaker:
         shutil.copytree(self.prepared, folder)
         gatepost = Gatepost(folder, **settings)
         gatepost.runtime.parsed_keys.update(self.parsed_keys)
-        self.stack.callback(self._close, gatepost)
+        self.stack.callback(self._close, gatepost, folder)
         return gatepost
 
-    def _close(self, gatepost: Gatepost) -> None:
+    def _close(self, gatepost: Gatepost, folder: Path) -> None:
         self.parsed_keys.update(gatepost.runtime.parsed_keys)
         gatepost.close()
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")
