@@ -15,7 +15,7 @@ from waitress.server import create_server
 
 from server.cli.console import operator_work, settings_or_exit
 from server.config import Settings
-from server.domain import demo_seed, signing_keys
+from server.domain import clients, demo_seed, signing_keys, users
 from server.domain.demo_seed import DemoCredentials
 from server.infra.database import OUTAGES
 from server.infra.keyring import FILE_NAME, create_keyring
@@ -66,8 +66,19 @@ def _dev_settings(port: int) -> Settings:
 
 
 def _prepare_database(settings: Settings, reset: bool) -> bool:
-    """Migrates; returns whether the database was there already."""
+    """Migrates; returns whether the database was there already.
+
+    Raises:
+        ClickException: when the database is a deployment's: it is neither seeded nor emptied.
+    """
     before, _ = upgrade(settings)
+    with operator_work(settings) as work:
+        is_in_use = users.list_users(work) or clients.list_clients(work)
+        if is_in_use and not users.has_demo_user(work):
+            raise click.ClickException(
+                "This database is in use by a deployment; `gatepost dev` wants one of its own. Unset "
+                "GATEPOST_DATABASE_URL, or point it elsewhere."
+            )
     if reset and before is not None:
         rebuild(settings)
     return before is not None and not reset

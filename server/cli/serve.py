@@ -16,6 +16,7 @@ from server.domain import clients, signing_keys, users
 from server.domain.key_rotation import remove_retired_keys
 from server.domain.unit_of_work import UnitOfWork
 from server.infra.database import OUTAGES
+from server.infra.jose import SIGNING_ALGORITHMS
 from server.infra.migrations import current_revision, newest_revision
 from server.infra.ports import is_free, split_bind
 
@@ -74,6 +75,9 @@ def check_ready(settings: Settings) -> None:
     with operator_work(settings) as work:
         _refuse_demo_seed(work)
         signing_keys.ensure_keys(work)
+        for algorithm in SIGNING_ALGORITHMS:
+            # Opens each key, so that a keyring of another deployment is found now and not by the first client.
+            signing_keys.signing_key(work, algorithm)
         remove_retired_keys(work)
 
 

@@ -199,6 +199,9 @@ def _check_scope(work: UnitOfWork, client: Client) -> None:
     for name in sorted(client.allowed_scopes):
         if name not in known:
             raise Invalid("scope", f"This deployment has no scope {name!r}; it knows {', '.join(sorted(known))}.")
+    acts_for_people = any(grant_type in client.grant_types for grant_type in ("authorization_code", "refresh_token"))
+    if not acts_for_people and client.allowed_scopes & scopes.PERSONAL:
+        raise Invalid("scope", "A client that acts for itself cannot have scopes that speak about a person.")
 
 
 def find_client(work: UnitOfWork, client_id: str) -> Client | None:

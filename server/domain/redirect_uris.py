@@ -50,11 +50,11 @@ def _fault(uri: str, *, native: bool, local_http: bool) -> str | None:
     fault = _fault_of_characters(uri)
     if fault is not None:
         return fault
-    scheme, _, rest = uri.partition(":")
-    if not _SCHEME.fullmatch(scheme):
+    scheme, colon, rest = uri.partition(":")
+    if not colon or not _SCHEME.fullmatch(scheme):
         return "A redirect URI is absolute and begins with its scheme in lower case, such as https."
     if scheme in {"https", "http"}:
-        return _fault_of_web_uri(uri, native=native, local_http=local_http)
+        return _fault_of_web_uri(scheme, rest, http_allowed=native or local_http)
     if not native:
         return "Only native apps may use a private-use scheme; use https."
     if "." not in scheme:
@@ -76,10 +76,9 @@ def _fault_of_characters(uri: str) -> str | None:
     return None
 
 
-def _fault_of_web_uri(uri: str, *, native: bool, local_http: bool) -> str | None:
-    scheme, _, rest = uri.partition("://")
-    authority, slash, path = rest.partition("/")
-    if not rest or "?" in authority or not authority:
+def _fault_of_web_uri(scheme: str, rest: str, *, http_allowed: bool) -> str | None:
+    authority, slash, path = rest.removeprefix("//").partition("/")
+    if not rest.startswith("//") or "?" in authority or not authority:
         return "A redirect URI names a host, and a path after it: https://app.example.com/callback."
     if "@" in authority:
         return "A redirect URI holds no user name or password."
@@ -88,7 +87,7 @@ def _fault_of_web_uri(uri: str, *, native: bool, local_http: bool) -> str | None
         return "The host is not valid; write it in lower case, and international names in punycode."
     if port is not None and (not _PORT.fullmatch(port) or int(port) > 65535):
         return "The port is a number from 1 to 65535 without leading zeros."
-    if scheme == "http" and not (host in _LOOPBACK and (native or local_http)):
+    if scheme == "http" and not (host in _LOOPBACK and http_allowed):
         return "http is only allowed for localhost, and only for native apps; use https."
     return _fault_of_path(slash + path)
 
@@ -100,7 +99,8 @@ def _is_host(host: str) -> bool:
         ipaddress.IPv6Address(host[1:-1])
     except ValueError:
         return False
-    return host.endswith("]") and host == host.lower()
+    # A zone id (%eth0) names an interface of this machine, not a place.
+    return host.endswith("]") and host == host.lower() and "%" not in host
 
 
 def _split_authority(authority: str) -> tuple[str, str | None]:

@@ -162,8 +162,10 @@ def list_sessions(work: UnitOfWork, browser: Browser) -> Sequence[Session]:
 
 
 def _sessions_of(work: UnitOfWork, browser: Browser) -> Sequence[Session]:
-    query = select(Session).where(Session.browser_id == browser.id).order_by(Session.created_at.desc(), Session.id)
-    return work.db.scalars(query).all()
+    query = select(Session).where(Session.browser_id == browser.id)
+    # Live before ended, whatever the clocks of two replicas said.
+    order = (Session.ended_at.is_not(None), Session.created_at.desc(), Session.id)
+    return work.db.scalars(query.order_by(*order)).all()
 
 
 def choose_session(work: UnitOfWork, browser: Browser, session: Session) -> None:

@@ -20,6 +20,7 @@ from server.infra.database import Base
 
 #: Keeps a `sub` apart from every client id, which may not begin so (RFC 9700 §4.15).
 ID_PREFIX: Final = "usr_"
+_MAXIMUM_NAME: Final = 200
 _EMAIL: Final = re.compile(r"[^\s@\x00-\x1f\x7f]{1,64}@[^\s@\x00-\x1f\x7f]{1,189}")
 
 
@@ -54,6 +55,12 @@ def email_key(email: str) -> str:
     return unicodedata.normalize("NFKC", email.strip()).casefold()
 
 
+def _is_name(name: str) -> bool:
+    """Whether it can stand on one line: no control characters, line ends or halves of characters."""
+    unfit = {"Cc", "Cs", "Zl", "Zp"}
+    return 0 < len(name) <= _MAXIMUM_NAME and not any(unicodedata.category(each) in unfit for each in name)
+
+
 def create_user(
     work: UnitOfWork,
     email: str,
@@ -66,12 +73,14 @@ def create_user(
     """Adds a person, without a password as yet.
 
     Raises:
-        Invalid: when the address is none.
+        Invalid: when the address is none, or the name cannot be shown.
         Conflict: when somebody has it already.
     """
     address = email.strip()
     if not (_EMAIL.fullmatch(address) and _EMAIL.fullmatch(email_key(address))):
         raise Invalid("email", "This is not an email address.")
+    if name is not None and not _is_name(name):
+        raise Invalid("name", f"A name has 1 to {_MAXIMUM_NAME} printable characters.")
     if find_user_by_email(work, address) is not None:
         raise Conflict(f"There is a user with the address {address} already.")
     user = User(

@@ -155,7 +155,8 @@ def insert_if_absent(db: DatabaseSession, table: type[Base], values: dict[str, A
     """Inserts a row unless a unique constraint says it is there; False when it was. Simultaneous inserts are safe."""
     dialect = db.get_bind().dialect.name
     statement = (postgresql_insert if dialect == "postgresql" else sqlite_insert)(table).values(**values)
-    result = db.execute(statement.on_conflict_do_nothing())
+    # psycopg reports the count of an INSERT only when SQLAlchemy is told to keep it.
+    result = db.execute(statement.on_conflict_do_nothing(), execution_options={"preserve_rowcount": True})
     assert isinstance(result, CursorResult)
     return result.rowcount == 1
 

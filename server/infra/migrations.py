@@ -28,8 +28,7 @@ def upgrade(settings: Settings) -> tuple[str | None, str | None]:
     engine = open_engine(settings)
     try:
         with engine.begin() as connection:
-            if connection.dialect.name == "postgresql":
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+            _take_turns(connection)
             before = _revision(connection)
             config = _config()
             config.attributes["connection"] = connection
@@ -39,11 +38,19 @@ def upgrade(settings: Settings) -> tuple[str | None, str | None]:
         engine.dispose()
 
 
+def _take_turns(connection: Connection) -> None:
+    """Waits for whoever else is migrating, however long it takes; SQLite's own write lock does so already."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
+
+
 def rebuild(settings: Settings) -> None:
     """Takes every table down and makes it anew, empty."""
     engine = open_engine(settings)
     try:
         with engine.begin() as connection:
+            _take_turns(connection)
             config = _config()
             config.attributes["connection"] = connection
             command.downgrade(config, "base")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -17,6 +18,7 @@ from server.protocol.authorization_server import AuthorizationServer
 
 _EXTENSION: Final = "gatepost"
 _MAXIMUM_USER_AGENT: Final = 300
+_BRACKETED: Final = re.compile(r"\[([^\]]*)\](?::[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -79,12 +81,17 @@ def client_ip() -> str | None:
     hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
     while peer is not None and hops and _is_in(peer, trusted):
         peer = hops.pop()
-    return peer if peer is not None and _parse(peer) is not None else request.remote_addr
+    address = _parse(peer) if peer is not None else None
+    return str(address) if address is not None else request.remote_addr
 
 
-def _parse(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """The address of one hop; some proxies write its port behind it."""
+    bracketed = _BRACKETED.fullmatch(text)
+    host = bracketed[1] if bracketed else text.rpartition(":")[0] if text.count(":") == 1 else text
     try:
-        return ipaddress.ip_address(address)
+        # A zone id is whatever the sender wrote.
+        return None if "%" in host else ipaddress.ip_address(host)
     except ValueError:
         return None
 

@@ -6,7 +6,10 @@ from flask import jsonify
 from flask.wrappers import Response
 
 from server.domain import signing_keys
+from server.domain.errors import NotFound
 from server.infra.database import OUTAGES, begin_reading, database
+from server.infra.jose import SIGNING_ALGORITHMS
+from server.infra.keyring import KeyringError
 from server.web.context import current_work
 
 
@@ -19,8 +22,8 @@ def readyz() -> Response:
     """The database answers and has the keys to sign with; 503 until then."""
     try:
         begin_reading(database.session)
-        is_ready = bool(signing_keys.published_keys(current_work()))
-    except OUTAGES:
+        is_ready = all(signing_keys.signing_key(current_work(), algorithm) for algorithm in SIGNING_ALGORITHMS)
+    except (*OUTAGES, KeyringError, NotFound):
         is_ready = False
     response = jsonify(status="ok" if is_ready else "unavailable")
     response.status_code = 200 if is_ready else 503
