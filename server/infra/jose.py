@@ -64,7 +64,10 @@ def import_pem(pem: bytes, algorithm: str) -> SigningKey:
     """
     kinds: dict[str, type[SigningKey]] = {"RS256": jwk.RSAKey, "ES256": jwk.ECKey, "EdDSA": jwk.OKPKey}
     try:
-        key = kinds[algorithm].import_key(pem, {"alg": algorithm, "use": "sig"})
+        with warnings.catch_warnings():
+            # What joserfc warns of, a short key, is refused below.
+            warnings.simplefilter("ignore", SecurityWarning)
+            key = kinds[algorithm].import_key(pem, {"alg": algorithm, "use": "sig"})
     except (ValueError, JoseError, TypeError) as error:
         raise ValueError(f"this is not a PEM private key that can sign {algorithm}") from error
     if not key.is_private:
