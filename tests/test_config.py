@@ -102,6 +102,8 @@ def test_issuer_is_taken_as_written_when_it_is_a_url_of_ours(monkeypatch: pytest
         pytest.param("http://login.example.com", "must be https", id="http off localhost"),
         pytest.param("http://localhost.example.com", "must be https", id="http on a host that begins with localhost"),
         pytest.param("http://127.0.0.2", "must be https", id="http on another loopback address"),
+        pytest.param("https://Login.example.com", "lower case", id="host in capitals"),
+        pytest.param("HTTPS://login.example.com", "lower case", id="scheme in capitals"),
         pytest.param("https://login example.com", "", id="space"),
         pytest.param("https://login.example.com/a b", "", id="space in the path"),
         pytest.param("https://login.example.com\n", "", id="line break"),

@@ -145,8 +145,10 @@ def test_rows_without_their_parent_are_refused(settings: Settings) -> None:
 
 
 def test_values_stay_out_of_error_messages(settings: Settings) -> None:
-    row = {"i": "SECRET", "d": "x", "n": NOON}
-    insert = text("INSERT INTO browsers VALUES (:i, :d, NULL, :n, :n)").bindparams(bindparam("n", type_=UtcDateTime()))
+    row = {"jti": "SECRET", "at": NOON}
+    insert = text("INSERT INTO revoked_access_tokens VALUES (:jti, :at, :at)").bindparams(
+        bindparam("at", type_=UtcDateTime())
+    )
     with open_session(settings) as db:
         db.execute(insert, row)
         with pytest.raises(IntegrityError) as caught:

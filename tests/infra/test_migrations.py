@@ -20,6 +20,9 @@ from server.infra.migrations import current_revision, newest_revision, rebuild, 
 from server.infra.resources import MIGRATIONS
 
 
+ANY_ROW = text("INSERT INTO revoked_access_tokens VALUES ('a', CURRENT_TIMESTAMP, CURRENT_TIMESTAMP)")
+
+
 @pytest.fixture
 def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, database_url: str) -> Settings:
     """Of an empty database, once of each kind."""
@@ -87,22 +90,22 @@ def test_upgrade_tells_before_and_after_and_does_nothing_when_run_again(settings
     assert current_revision(settings) is None
     assert upgrade(settings) == (None, newest_revision())
     with open_session(settings) as db:
-        db.execute(text("INSERT INTO browsers VALUES ('b', 'd', NULL, CURRENT_TIMESTAMP, CURRENT_TIMESTAMP)"))
+        db.execute(ANY_ROW)
     assert upgrade(settings) == (newest_revision(), newest_revision())
     assert current_revision(settings) == newest_revision()
     with open_session(settings) as db:
-        assert db.execute(text("SELECT count(*) FROM browsers")).scalar() == 1
+        assert db.execute(text("SELECT count(*) FROM revoked_access_tokens")).scalar() == 1
 
 
 def test_rebuild_leaves_the_newest_tables_empty(settings: Settings) -> None:
     upgrade(settings)
     with open_session(settings) as db:
-        db.execute(text("INSERT INTO browsers VALUES ('b', 'd', NULL, CURRENT_TIMESTAMP, CURRENT_TIMESTAMP)"))
+        db.execute(ANY_ROW)
     rebuild(settings)
     assert current_revision(settings) == newest_revision()
     assert tables_of(settings) == set(METADATA.tables) | {"alembic_version"}
     with open_session(settings) as db:
-        assert db.execute(text("SELECT count(*) FROM browsers")).scalar() == 0
+        assert db.execute(text("SELECT count(*) FROM revoked_access_tokens")).scalar() == 0
 
 
 def test_downgrade_takes_every_table_away(settings: Settings) -> None:
