@@ -142,6 +142,7 @@ def test_oidc_client_ts_signs_in_when_the_pages_open_in_a_popup(app: App, accoun
     with popup.expect_event("close"):
         popup.click("#consent-approve")
     assert app.page.evaluate("() => window.signedIn")["profile"]["sub"] == account.subject
+    assert app.call("opener") == "kept"
     assert app.complaints == []
 
 

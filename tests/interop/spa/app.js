@@ -27,6 +27,7 @@ const manager = settings && new oidc.UserManager({
 window.app = {
   configure: (chosen) => localStorage.setItem('settings', JSON.stringify(chosen)),
   signIn: (extra) => manager.signinRedirect(extra),
+  opener: () => localStorage.getItem('opener'),
   signInPopup: async () => visible(await manager.signinPopup()),
   callback: async () => visible(await manager.signinRedirectCallback()),
   callbackError: async () => {
@@ -51,4 +52,8 @@ window.app = {
   },
 };
 
-if (location.pathname === '/popup') manager.signinPopupCallback();
+if (location.pathname === '/popup') {
+  // This library would manage without its opener; others do not.
+  localStorage.setItem('opener', window.opener === null ? 'lost' : 'kept');
+  manager.signinPopupCallback();
+}
