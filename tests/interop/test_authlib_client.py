@@ -138,6 +138,20 @@ def test_authlib_completes_the_life_of_a_set_of_tokens_when_the_client_is_public
         session.refresh_token(metadata["token_endpoint"], refresh_token=second["refresh_token"])
 
 
+@pytest.mark.spec("RFC 7009 §2.1")
+def test_successor_is_revoked_when_the_client_revokes_the_token_whose_refresh_it_never_saw_answered(
+    metadata: Metadata, account: Account, web_client: RegisteredClient
+) -> None:
+    session = session_of(web_client)
+    first = sign_in(session, metadata, account)
+    second = session.refresh_token(metadata["token_endpoint"], refresh_token=first["refresh_token"])
+    session.revoke_token(metadata["revocation_endpoint"], token=first["refresh_token"])
+    with pytest.raises(OAuthError, match="invalid_grant"):
+        session.refresh_token(metadata["token_endpoint"], refresh_token=second["refresh_token"])
+    inactive = session.introspect_token(metadata["introspection_endpoint"], token=second["access_token"])
+    assert inactive.json() == {"active": False}
+
+
 def test_authlib_signs_in_when_the_client_sends_its_secret_in_the_body(
     gatepost: Server, metadata: Metadata, keys: KeySet, account: Account
 ) -> None:
