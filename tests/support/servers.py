@@ -26,6 +26,9 @@ from tests.support.components import REPOSITORY, missing, postgres_tool
 START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 
+MEASURED = REPOSITORY / "tests" / "support" / "measured"
+"""Comes first on the path of servers whose coverage is measured."""
+
 RUNNING: "list[Server]" = []
 """Servers that run now; a failing test's report shows the end of their logs."""
 
@@ -126,7 +129,8 @@ class Server(Installation):
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process's environment without any Gatepost setting, able to import the checkout, plus `extra`."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GATEPOST_")}
-    environment["PYTHONPATH"] = str(REPOSITORY)
+    measured = [str(MEASURED)] if "COVERAGE_PROCESS_CONFIG" in environment else []
+    environment["PYTHONPATH"] = os.pathsep.join([*measured, str(REPOSITORY)])
     environment["PYTHONUNBUFFERED"] = "1"
     environment.update(extra or {})
     return environment
