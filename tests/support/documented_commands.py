@@ -62,7 +62,7 @@ class Reader:
     """Runs a page's commands in a copy of the checkout.
 
     What differs from a reader's terminal: the port is a free one, a server is left running in the background until the
-    page ends or the next one starts, and the test suite is only collected because CI runs that command by itself.
+    page ends or the next one starts, and the test suite is only collected, because CI runs that command as it is.
     """
 
     directory: Path
@@ -95,7 +95,7 @@ class Reader:
         """The command with this reader's port, and without the test suite's own run."""
         command = re.sub(r"\b(localhost|127\.0\.0\.1):8000\b", rf"\1:{self.port}", command)
         command = re.sub(r"((?:-m server|\bgatepost) dev)\b(?!.*--port)", rf"\1 --port {self.port}", command)
-        return re.sub(r"-m pytest -q$", "-m pytest -q --collect-only", command)
+        return re.sub(r"^.* -m pytest -q$", f"{sys.executable} -m pytest -q --collect-only", command)
 
     def run(self, command: str) -> str:
         """Run one command and return what it printed. Raises AssertionError when it fails."""
