@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ForeignKey, select
+from sqlalchemy import ForeignKey, Select, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.domain import audit_log, grants
 from server.domain.audit_events import AuditEvent
+from server.domain.errors import Denied
 from server.domain.policy.lifetimes import expires_at, is_expired
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import User
@@ -31,6 +32,10 @@ class Browser(Base):
     """One browser, whoever is signed in on it."""
 
     __tablename__ = "browsers"
+    __allow_unmapped__ = True
+
+    #: The digest of the secret by which this request named the browser; not a column.
+    presented_digest: str = ""
 
     id: Mapped[str] = mapped_column(primary_key=True)
     secret_digest: Mapped[str] = mapped_column(unique=True)
@@ -75,6 +80,7 @@ def create_browser(work: UnitOfWork) -> tuple[Browser, str]:
         created_at=work.now,
         last_seen_at=work.now,
     )
+    browser.presented_digest = browser.secret_digest
     work.db.add(browser)
     work.db.flush()
     return browser, secret
@@ -84,34 +90,61 @@ def find_browser(work: UnitOfWork, secret: str) -> Browser | None:
     """The browser whose cookie this is, or None."""
     if not secret.startswith(_SECRET_PREFIX):
         return None
-    return work.db.scalars(select(Browser).where(Browser.secret_digest == secrets.digest(secret))).one_or_none()
+    return _presented(work, secret, select(Browser).where(Browser.secret_digest == secrets.digest(secret)))
 
 
 def find_superseded_browser(work: UnitOfWork, secret: str) -> Browser | None:
     """The browser whose cookie this was until a moment ago: before a sign-in or sign-out that is still being answered.
 
-    Such a secret may sign in anew, with a password; it never speaks for anybody who is signed in.
+    Such a secret may only repeat the sign-in that superseded it, with the same person's password: the second half of a
+    double click. Whoever else knows it (session fixation) gets nothing.
     """
     since = work.now - timedelta(seconds=_SUPERSEDED_SECONDS)
     query = select(Browser).where(
         Browser.previous_secret_digest == secrets.digest(secret), Browser.secret_replaced_at > since
     )
-    return work.db.scalars(query).first()
+    return _presented(work, secret, query)
 
 
-def replace_secret(work: UnitOfWork, browser: Browser) -> str:
-    """A new cookie secret for the browser; the old one opens nothing from now on."""
-    # Locked, so that two sign-ins at once (a double click) follow each other.
-    work.db.refresh(browser, with_for_update=True)
+def _presented(work: UnitOfWork, secret: str, query: Select[Browser]) -> Browser | None:
+    browser = work.db.scalars(query).one_or_none()
+    if browser is not None:
+        browser.presented_digest = secrets.digest(secret)
+    return browser
+
+
+def replace_secret(work: UnitOfWork, browser: Browser, signing_in: User | None = None) -> str:
+    """A new cookie secret for the browser; the old one opens nothing from now on.
+
+    Raises:
+        Denied: when the request named the browser by a secret that was replaced meanwhile, unless `signing_in` is the
+            person who has just signed in there.
+    """
+    # Locked, so that of two requests at once the second sees what the first did.
+    _lock(work, browser)
+    if browser.presented_digest != browser.secret_digest and not _has_just_signed_in(work, browser, signing_in):
+        raise Denied("Your session has just changed in another tab. Reload this page.")
     secret = secrets.new_secret(_SECRET_PREFIX)
-    browser.previous_secret_digest, browser.secret_digest = browser.secret_digest, secrets.digest(secret)
+    browser.previous_secret_digest = browser.presented_digest
+    browser.secret_digest = browser.presented_digest = secrets.digest(secret)
     browser.secret_replaced_at = browser.last_seen_at = work.now
     return secret
 
 
+def _lock(work: UnitOfWork, row: Browser | Session) -> None:
+    """Reads the row as it is now and holds it until this transaction is over."""
+    work.db.flush()
+    work.db.refresh(row, with_for_update=True)
+
+
+def _has_just_signed_in(work: UnitOfWork, browser: Browser, user: User | None) -> bool:
+    current = find_session(work, browser.current_session_id) if browser.current_session_id else None
+    return user is not None and current is not None and current.user_id == user.id and is_live(current, work.now)
+
+
 def start_session(work: UnitOfWork, browser: Browser, user: User, *, amr: list[str], acr: str) -> tuple[Session, str]:
     """Signs `user` in on `browser`, ending their earlier session there; returns the browser's new cookie secret too."""
-    secret = replace_secret(work, browser)
+    secret = replace_secret(work, browser, signing_in=user)
     for earlier in _sessions_of(work, browser):
         if earlier.user_id == user.id and earlier.ended_at is None:
             earlier.ended_at = work.now
@@ -144,7 +177,7 @@ def is_live(session: Session, now: datetime) -> bool:
 
 def lock_live_session(work: UnitOfWork, session: Session) -> bool:
     """Whether the session is live still, holding off its end until this transaction is over."""
-    work.db.refresh(session, with_for_update=True)
+    _lock(work, session)
     return is_live(session, work.now)
 
 

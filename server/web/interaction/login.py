@@ -28,17 +28,22 @@ def show_login() -> Response:
 
 @in_transaction
 def submit_login() -> Response:
-    """Signs in, or takes the person back to the client. Of a double click the second signs in anew."""
-    browser = superseded_browser() or known_browser()
+    """Signs in, or takes the person back to the client."""
+    superseded = superseded_browser()
+    browser = superseded or known_browser()
     pending = pending_request(browser)
     check_csrf(_purpose(pending))
     if request.form.get("decision") == "cancel" and pending is not None:
+        # With a superseded cookie this refuses: it may repeat a sign-in (a double click), nothing else.
+        known_browser()
         return send(endpoint.deny(current_work(), pending, None))
     try:
         session, secret = log_in_with_password(
             current_work(), browser, request.form.get("username", ""), request.form.get("password", "")
         )
     except Denied as refusal:
+        if superseded is not None:
+            raise
         return _login_page(pending, browser, error=str(refusal), status=400)
     plant(secret)
     if pending is None:
