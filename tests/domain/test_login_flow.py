@@ -1,0 +1,88 @@
+"""The login flow: one sentence for every failure, an audit row for every attempt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from server.domain.actor import Actor
+from server.domain.audit_events import AuditEvent
+from server.domain.errors import Denied
+from server.domain.login_flow import log_in_with_password
+from server.domain.sessions import create_browser, find_browser
+from server.domain.unit_of_work import UnitOfWork
+from server.domain.users import User, disable_user
+from tests.domain.factories import audited, last_audited, make_user
+from tests.support.application import Gatepost
+
+GOOD = "correct horse battery staple"
+
+
+@pytest.fixture
+def user(work: UnitOfWork) -> User:
+    return make_user(work, "grace@example.com", GOOD)
+
+
+def test_person_is_signed_in_and_the_act_is_theirs_when_the_password_is_right(work: UnitOfWork, user: User) -> None:
+    visiting = replace(work, actor=Actor("anonymous", None, "192.0.2.7", "Browser/1.0", "req_1"))
+    browser, before = create_browser(visiting)
+    session, secret = log_in_with_password(visiting, browser, " GRACE@example.com", GOOD)
+    assert (session.user_id, session.amr, session.acr) == (user.id, ["pwd"], "1")
+    assert browser.current_session_id == session.id
+    assert find_browser(work, secret) is browser
+    assert find_browser(work, before) is None
+    row = last_audited(work, AuditEvent.LOGIN_SUCCEEDED)
+    assert (row.user_id, row.actor_kind, row.actor_id) == (user.id, "user", user.id)
+    assert (row.ip, row.user_agent, row.request_id) == ("192.0.2.7", "Browser/1.0", "req_1")
+
+
+FAILURES: dict[str, Callable[[UnitOfWork, User], tuple[str, str]]] = {
+    "wrong password": lambda work, user: (user.email, "a wrong password"),
+    "empty password": lambda work, user: (user.email, ""),
+    "overlong password": lambda work, user: (user.email, "x" * 5000),
+    "no such person": lambda work, user: ("nobody@example.com", GOOD),
+    "no address": lambda work, user: ("", GOOD),
+    "nonsense for an address": lambda work, user: ("' OR 1=1 --", GOOD),
+    "id instead of the address": lambda work, user: (user.id, GOOD),
+    "disabled person": lambda work, user: (disable_user(work, user) or user.email, GOOD),
+    "person without a password": lambda work, user: (make_user(work, "new@example.com").email, GOOD),
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_refusal_is_the_same_sentence_and_audited_for_every_reason(work: UnitOfWork, user: User, failure: str) -> None:
+    email, password = FAILURES[failure](work, user)
+    browser, secret = create_browser(work)
+    with pytest.raises(Denied) as caught:
+        log_in_with_password(work, browser, email, password)
+    assert str(caught.value) == "Email or password is incorrect."
+    assert caught.value.detail == ""
+    assert browser.current_session_id is None
+    assert find_browser(work, secret) is browser
+    assert len(audited(work, AuditEvent.LOGIN_FAILED)) == 1
+    assert audited(work, AuditEvent.LOGIN_SUCCEEDED) == []
+
+
+@pytest.mark.parametrize(("email", "is_known"), [("grace@example.com", True), ("nobody@example.com", False)])
+def test_failed_attempt_names_the_person_in_the_audit_log_when_there_is_one(
+    work: UnitOfWork, user: User, email: str, is_known: bool
+) -> None:
+    browser, _ = create_browser(work)
+    with pytest.raises(Denied):
+        log_in_with_password(work, browser, email, "a wrong password")
+    row = last_audited(work, AuditEvent.LOGIN_FAILED)
+    assert row.user_id == (user.id if is_known else None)
+    assert "wrong password" not in str(row.details)
+
+
+def test_mark_of_a_failed_attempt_stays_when_the_request_is_rolled_back(gatepost: Gatepost) -> None:
+    def attempt() -> None:
+        with gatepost.work() as work:
+            browser, _ = create_browser(work)
+            log_in_with_password(work, browser, "ada@example.com", "a wrong password")
+
+    with pytest.raises(Denied):
+        attempt()
+    assert "login.failed" in gatepost.audit_events()
