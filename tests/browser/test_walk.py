@@ -91,13 +91,47 @@ def test_newcomer_sees_decoded_tokens_when_walking_from_the_try_it_page(
     assert "Sign in" in page.inner_text("#login-page")
     fill_in(page, "demo@example.com", demo_password(server))
     page.click("#consent-approve")
-    page.wait_for_url("**/dev/try/**")
+    page.wait_for_selector("#try-userinfo")
     text = page.text_content("body") or ""
     for word in ("id_token", "access_token", "code_verifier", "demo@example.com", "RS256", "at+jwt", server.issuer):
         assert word in text, word
     assert page.locator(".checks .passed").count() > 0
     assert page.locator(".failed, .refused").count() == 0
     assert complaints.found == []
+
+
+@pytest.mark.parametrize("kind", ["demo-web", "demo-spa"])
+def test_try_it_page_shows_every_further_step_when_its_buttons_are_pressed(
+    start: Callable[..., Server], page: "Page", complaints: Complaints, kind: str
+) -> None:
+    server = start("dev")
+    page.goto(server.url("/dev/try"))
+    page.check(f"input[name=client][value={kind}]")
+    page.click("#try-start")
+    page.click("#try-continue")
+    fill_in(page, "demo@example.com", demo_password(server))
+    page.click("#consent-approve")
+    page.wait_for_selector("#try-userinfo")
+    steps_of_the_flow = page.locator(".step").count()
+    pressed: set[str] = set()
+    while left := [value for value in offered_actions(page) if value not in pressed and value != "revoke"]:
+        pressed.add(left[0])
+        steps = page.locator(".step").count()
+        page.click(f"#try-{left[0]}")
+        page.wait_for_selector(f"#step-{steps + 1}")
+    assert {"refresh", "userinfo"} <= pressed
+    assert page.locator(".failed").count() == 0
+    page.click("#try-revoke")
+    page.wait_for_selector(f"#step-{len(pressed) + steps_of_the_flow + 1}")
+    page.click("#try-userinfo")
+    assert "401" in page.inner_text(f"#step-{len(pressed) + steps_of_the_flow + 2} .status")
+    assert complaints.found == []
+
+
+def offered_actions(page: "Page") -> list[str]:
+    """What the buttons at the end of the try-it page do."""
+    buttons = page.locator("button[name=do]").all()
+    return [value for button in buttons if (value := button.get_attribute("value")) is not None]
 
 
 def test_code_arrives_when_the_person_signs_in_and_allows(
