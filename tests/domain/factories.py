@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from server.domain import audit_log
@@ -49,7 +50,7 @@ def make_grant(
     session: Session | None = None,
 ) -> Grant:
     client, user = client or make_client(work), user or make_user(work)
-    facts = SignInFacts(session.id if session else "a-session", work.now, ["pwd"], "1")
+    facts = SignInFacts(session.id if session else "a-session", work.now, ["pwd"], "1", work.now + timedelta(days=14))
     return create_grant(work, client.id, user.id, frozenset(scope.split()), facts, None)
 
 
