@@ -5,12 +5,13 @@ The scripts report what happened, the tests judge. One run of a script serves al
 
 import base64
 import hashlib
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.interop.registry import SCOPE, Account, RegisteredClient
+from tests.interop.registry import SCOPE, Account, RegisteredClient, create_client
 from tests.support.servers import Server
 
 pytestmark = pytest.mark.interop
@@ -23,16 +24,27 @@ def report(
     gatepost: Server, account: Account, web_client: RegisteredClient, run_node: Callable[[str, Report], Report]
 ) -> Report:
     """What openid-client met on its way through the life of a set of tokens."""
+    return walk(run_node, gatepost, account, web_client, "RS256")
+
+
+def walk(
+    run_node: Callable[[str, Report], Report],
+    server: Server,
+    account: Account,
+    client: RegisteredClient,
+    algorithm: str,
+) -> Report:
     return run_node(
         "openid_client.mjs",
         {
-            "issuer": gatepost.issuer,
-            "client_id": web_client.client_id,
-            "client_secret": web_client.client_secret,
-            "redirect_uri": web_client.redirect_uri,
+            "issuer": server.issuer,
+            "client_id": client.client_id,
+            "client_secret": client.client_secret,
+            "redirect_uri": client.redirect_uri,
             "scope": SCOPE,
             "username": account.email,
             "password": account.password,
+            "algorithm": algorithm,
         },
     )
 
@@ -167,3 +179,17 @@ def test_forgeries_are_refused_by_jose_and_by_the_server_when_presented(verifica
         assert verdict["userinfo"] == 401, name
         assert "invalid_token" in verdict["challenge"], name
         assert (verdict["introspection"], verdict["active"]) == (200, False), name
+
+
+@pytest.mark.spec("RFC 7518 §3.4")
+@pytest.mark.spec("RFC 8037 §3.1")
+@pytest.mark.parametrize("algorithm", ["ES256", "EdDSA"])
+def test_id_token_verifies_when_the_client_chose_another_algorithm(
+    gatepost: Server, account: Account, run_node: Callable[[str, Report], Report], algorithm: str
+) -> None:
+    client = create_client(gatepost, "web", "--id-token-alg", algorithm, "--access-token-alg", algorithm)
+    report = walk(run_node, gatepost, account, client, algorithm)
+    assert report["id_token_claims"]["sub"] == account.subject
+    for name in ("id_token", "access_token"):
+        head = report["tokens"][name].partition(".")[0]
+        assert json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))["alg"] == algorithm

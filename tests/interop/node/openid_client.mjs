@@ -1,6 +1,7 @@
 // openid-client against a live Gatepost: the whole life of a set of tokens.
 //
-// Reads one JSON object from standard input: issuer, client_id, client_secret, redirect_uri, scope, username, password.
+// Reads one JSON object from standard input: issuer, client_id, client_secret, redirect_uri, scope, username, password,
+// algorithm (of the ID token's signature).
 // Prints one JSON object: what happened at every step. The test judges; this script only reports.
 
 import * as client from 'openid-client';
@@ -13,9 +14,9 @@ async function discover(algorithm) {
   return client.discovery(
     new URL(settings.issuer),
     settings.client_id,
-    { redirect_uris: [settings.redirect_uri] },
+    { redirect_uris: [settings.redirect_uri], id_token_signed_response_alg: settings.algorithm },
     settings.client_secret ? client.ClientSecretBasic(settings.client_secret) : client.None(),
-    { algorithm, execute: [client.allowInsecureRequests] },
+    { algorithm, execute: [client.allowInsecureRequests, client.enableNonRepudiationChecks] },
   );
 }
 
