@@ -190,6 +190,8 @@ REFUSED: tuple[tuple[str, dict[str, str | None], str], ...] = (
     ("request", {"request": "e30.e30."}, "request_not_supported"),
     ("request_uri", {"request_uri": "https://app.example/request"}, "request_uri_not_supported"),
     ("registration", {"registration": "{}"}, "registration_not_supported"),
+    ("NUL in the nonce", {"nonce": "a\0b"}, "invalid_request"),
+    ("NUL in a parameter we do not know", {"unknown": "\0"}, "invalid_request"),
     ("a parameter of 4001 characters", {"state": "x" * 4001}, "invalid_request"),
 )  # fmt: skip
 
