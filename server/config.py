@@ -25,7 +25,7 @@ from pydantic_settings import (
 
 PREFIX = "GATEPOST_"
 _URL = re.compile(r"[!-~]+")
-_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")
+SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -57,7 +57,8 @@ def _check_proxies(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-Seconds = Annotated[int, Field(ge=1)]
+#: Up to ten years: longer ones overflow calendars and cookies.
+Seconds = Annotated[int, Field(ge=1, le=10 * 365 * 86400)]
 
 
 class _FileTwins(PydanticBaseSettingsSource):
@@ -145,9 +146,9 @@ class Settings(BaseSettings):
     scopes: dict[str, str] = Field(
         {}, description='Further scopes and their consent sentences, as JSON: `{"notes:read": "Read your notes"}`.'
     )
-    argon2_time_cost: int = Field(2, ge=1, description="Argon2id passes for people's passwords.")
-    argon2_memory_kib: int = Field(19456, ge=8192, description="Argon2id memory in KiB.")
-    argon2_parallelism: int = Field(1, ge=1, description="Argon2id lanes.")
+    argon2_time_cost: int = Field(2, ge=1, le=100, description="Argon2id passes for people's passwords.")
+    argon2_memory_kib: int = Field(19456, ge=8192, le=4194304, description="Argon2id memory in KiB.")
+    argon2_parallelism: int = Field(1, ge=1, le=64, description="Argon2id lanes.")
 
     @field_validator("trusted_proxies", mode="before")
     @classmethod
@@ -167,14 +168,16 @@ class Settings(BaseSettings):
     @classmethod
     def _scope_names(cls, value: dict[str, str]) -> dict[str, str]:
         for name in value:
-            if not _SCOPE.fullmatch(name):
+            if not SCOPE_TOKEN.fullmatch(name):
                 raise ValueError(f"{name!r} is no scope: printable ASCII without space, quote and backslash")
         return value
 
     @model_validator(mode="after")
-    def _keys_outlive_tokens(self) -> Settings:
+    def _numbers_fit(self) -> Settings:
         if self.signing_key_retirement < max(self.access_token_lifetime, self.id_token_lifetime):
             raise ValueError("signing_key_retirement must be at least as long as the longest token lifetime")
+        if self.argon2_memory_kib < 8 * self.argon2_parallelism:
+            raise ValueError("argon2_memory_kib must be at least 8 times argon2_parallelism (RFC 9106 §3.1)")
         return self
 
     @property

@@ -105,7 +105,7 @@ def rotate_secret(client_id: str, overlap: int, as_json: bool) -> None:
 @click.argument("client_id")
 @json_option
 def disable(client_id: str, as_json: bool) -> None:
-    """End everything an application can do, at once."""
+    """Suspend an application: nothing of its works, at once, until it is enabled again."""
     with operator_work() as work:
         client = registry.get_client(work, client_id)
         registry.disable_client(work, client)

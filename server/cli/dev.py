@@ -19,7 +19,7 @@ from server.domain import clients, demo_seed, signing_keys, users
 from server.domain.demo_seed import DemoCredentials
 from server.infra.database import OUTAGES
 from server.infra.keyring import FILE_NAME, create_keyring
-from server.infra.migrations import rebuild, upgrade
+from server.infra.migrations import current_revision, rebuild, upgrade
 from server.infra.ports import is_free
 
 #: Named, not imported: the composition root stands above the command line.
@@ -71,7 +71,15 @@ def _prepare_database(settings: Settings, reset: bool) -> bool:
     Raises:
         ClickException: when the database is a deployment's: it is neither seeded nor emptied.
     """
+    if current_revision(settings) is not None:
+        _refuse_deployment(settings)
     before, _ = upgrade(settings)
+    if reset and before is not None:
+        rebuild(settings)
+    return before is not None and not reset
+
+
+def _refuse_deployment(settings: Settings) -> None:
     with operator_work(settings) as work:
         is_in_use = users.list_users(work) or clients.list_clients(work)
         if is_in_use and not users.has_demo_user(work):
@@ -79,9 +87,6 @@ def _prepare_database(settings: Settings, reset: bool) -> bool:
                 "This database is in use by a deployment; `gatepost dev` wants one of its own. Unset "
                 "GATEPOST_DATABASE_URL, or point it elsewhere."
             )
-    if reset and before is not None:
-        rebuild(settings)
-    return before is not None and not reset
 
 
 def _read_credentials() -> DemoCredentials | None:

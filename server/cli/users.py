@@ -11,6 +11,7 @@ from server.cli.console import json_option, operator_work, show, show_table
 from server.domain import users as registry
 from server.domain.claims import DEMO_CLAIMS
 from server.domain.passwords import set_password
+from server.domain.sessions import sign_out_everywhere
 from server.domain.users import User
 from server.infra import secrets
 
@@ -83,14 +84,20 @@ def show_(user: str, as_json: bool) -> None:
 @users.command("set-password")
 @click.argument("user")
 @_stdin_option
+@click.option("--keep-signed-in", is_flag=True, help="Leave sessions and tokens alone.")
 @json_option
-def set_password_(user: str, password_stdin: bool, as_json: bool) -> None:
-    """Give a person a new password. Without --password-stdin a random one is made and shown, this once."""
+def set_password_(user: str, password_stdin: bool, keep_signed_in: bool, as_json: bool) -> None:
+    """Give a person a new password and end all their sessions and tokens.
+
+    Without --password-stdin a random password is made and shown, this once.
+    """
     chosen = _read_password(password_stdin)
     with operator_work() as work:
         found = registry.get_user(work, user)
         password = chosen if chosen is not None else secrets.new_secret()[:20]
         set_password(work, found, password)
+        if not keep_signed_in:
+            sign_out_everywhere(work, found, "password_changed")
         document = _describe(found)
     show(document if chosen is not None else document | {"password": password}, as_json)
 
@@ -99,7 +106,7 @@ def set_password_(user: str, password_stdin: bool, as_json: bool) -> None:
 @click.argument("user")
 @json_option
 def disable(user: str, as_json: bool) -> None:
-    """End everything a person can do, at once: sessions, tokens, sign-in."""
+    """Suspend a person: nothing of theirs works, at once, until they are enabled again."""
     with operator_work() as work:
         found = registry.get_user(work, user)
         registry.disable_user(work, found)

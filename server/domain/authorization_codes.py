@@ -27,8 +27,8 @@ class AuthorizationCode(Base):
     grant_id: Mapped[str] = mapped_column(ForeignKey("grants.id", ondelete="CASCADE"), index=True)
     client_id: Mapped[str] = mapped_column(ForeignKey("clients.id", ondelete="CASCADE"))
     redirect_uri: Mapped[str]
+    #: S256, as there is no other (RFC 7636 §4.2).
     code_challenge: Mapped[str | None]
-    code_challenge_method: Mapped[str | None]
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime] = mapped_column(index=True)
     consumed_at: Mapped[datetime | None]
@@ -44,7 +44,6 @@ def issue_authorization_code(work: UnitOfWork, grant: Grant, redirect_uri: str, 
             client_id=grant.client_id,
             redirect_uri=redirect_uri,
             code_challenge=code_challenge,
-            code_challenge_method="S256" if code_challenge else None,
             created_at=work.now,
             expires_at=work.now + timedelta(seconds=work.settings.authorization_code_lifetime),
             consumed_at=None,

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from server.domain import audit_log, redirect_uris, scopes
 from server.domain.audit_events import AuditEvent
 from server.domain.errors import Conflict, Invalid, NotFound
-from server.domain.policy.client_metadata import AUTH_METHODS, DEFAULTS, ClientType
+from server.domain.policy.client_metadata import AUTH_METHODS, DEFAULTS, GRANT_TYPES, ClientType
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import ID_PREFIX as USER_ID_PREFIX
 from server.infra import jose, secrets
@@ -168,6 +168,9 @@ def check_metadata(work: UnitOfWork, client: Client) -> None:
 def _check_methods(client: Client) -> None:
     if client.token_endpoint_auth_method not in AUTH_METHODS:
         raise Invalid("token_endpoint_auth_method", f"This must be one of {', '.join(AUTH_METHODS)}.")
+    for grant_type in client.grant_types:
+        if grant_type not in GRANT_TYPES:
+            raise Invalid("grant_types", f"These must be among {', '.join(GRANT_TYPES)}.")
     if client.is_public:
         if "client_credentials" in client.grant_types:
             raise Invalid("grant_types", "A client without a secret cannot use client_credentials.")
@@ -234,7 +237,7 @@ def has_demo_client(work: UnitOfWork) -> bool:
 
 
 def disable_client(work: UnitOfWork, client: Client) -> None:
-    """Ends everything the client can do, at once and everywhere. Idempotent."""
+    """Suspends the client: nothing of its works, at once and everywhere, until it is enabled. Idempotent."""
     if client.disabled_at is None:
         client.disabled_at = client.updated_at = work.now
         audit_log.record(work, AuditEvent.CLIENT_DISABLED, client_id=client.id)

@@ -1,6 +1,6 @@
 """What can go wrong over the tables, in words without HTTP.
 
-`detail` is for the log and the audit trail; `str(error)` is a fixed sentence that may be shown.
+`str(error)` is a sentence that may be shown.
 """
 
 from __future__ import annotations
@@ -8,10 +8,6 @@ from __future__ import annotations
 
 class DomainError(Exception):
     """The root of all refusals of the domain."""
-
-    def __init__(self, sentence: str, detail: str = "") -> None:
-        super().__init__(sentence)
-        self.detail = detail
 
 
 class NotFound(DomainError):
@@ -28,10 +24,6 @@ class Denied(DomainError):
 
 class Expired(DomainError):
     """It was good once."""
-
-
-class Reused(DomainError):
-    """It can be used once and was used before."""
 
 
 class Invalid(DomainError):

@@ -51,12 +51,17 @@ class SignInFacts:
     auth_time: datetime
     amr: list[str]
     acr: str
+    #: When the session ends at the latest.
+    ends_at: datetime
 
 
 def create_grant(
     work: UnitOfWork, client_id: str, user_id: str, granted: frozenset[str], sign_in: SignInFacts, nonce: str | None
 ) -> Grant:
-    """Records one authorization."""
+    """Records one authorization; without `offline_access` it ends with the session (OpenID Connect Core §11)."""
+    expires_at = work.now + timedelta(seconds=work.settings.refresh_token_lifetime)
+    if scopes.OFFLINE_ACCESS not in granted:
+        expires_at = min(expires_at, sign_in.ends_at)
     grant = Grant(
         id=secrets.new_id(),
         client_id=client_id,
@@ -69,7 +74,7 @@ def create_grant(
         amr=sign_in.amr,
         acr=sign_in.acr,
         created_at=work.now,
-        expires_at=work.now + timedelta(seconds=work.settings.refresh_token_lifetime),
+        expires_at=expires_at,
         revoked_at=None,
         revocation_reason=None,
     )
@@ -91,6 +96,12 @@ def revoke_grant(work: UnitOfWork, grant: Grant, reason: str) -> None:
         audit_log.record(
             work, AuditEvent.GRANT_REVOKED, user_id=grant.user_id, client_id=grant.client_id, reason=reason
         )
+
+
+def revoke_grants_of_user(work: UnitOfWork, user_id: str, reason: str) -> None:
+    """Ends everything the person has granted."""
+    for grant in work.db.scalars(select(Grant).where(Grant.user_id == user_id, Grant.revoked_at.is_(None))):
+        revoke_grant(work, grant, reason)
 
 
 def revoke_grants_of_session(work: UnitOfWork, session_id: str) -> None:

@@ -121,7 +121,8 @@ def replace_secret(work: UnitOfWork, browser: Browser, signing_in: User | None =
             person who has just signed in there.
     """
     # Locked, so that of two requests at once the second sees what the first did.
-    _lock(work, browser)
+    work.db.flush()
+    work.db.refresh(browser, with_for_update=True)
     if browser.presented_digest != browser.secret_digest and not _has_just_signed_in(work, browser, signing_in):
         raise Denied("Your session has just changed in another tab. Reload this page.")
     secret = secrets.new_secret(_SECRET_PREFIX)
@@ -129,12 +130,6 @@ def replace_secret(work: UnitOfWork, browser: Browser, signing_in: User | None =
     browser.secret_digest = browser.presented_digest = secrets.digest(secret)
     browser.secret_replaced_at = browser.last_seen_at = work.now
     return secret
-
-
-def _lock(work: UnitOfWork, row: Browser | Session) -> None:
-    """Reads the row as it is now and holds it until this transaction is over."""
-    work.db.flush()
-    work.db.refresh(row, with_for_update=True)
 
 
 def _has_just_signed_in(work: UnitOfWork, browser: Browser, user: User | None) -> bool:
@@ -177,8 +172,10 @@ def is_live(session: Session, now: datetime) -> bool:
 
 def lock_live_session(work: UnitOfWork, session: Session) -> bool:
     """Whether the session is live still, holding off its end until this transaction is over."""
-    _lock(work, session)
-    return is_live(session, work.now)
+    work.db.flush()
+    query = select(Session).where(Session.id == session.id).with_for_update().execution_options(populate_existing=True)
+    locked = work.db.scalars(query).one_or_none()
+    return locked is not None and is_live(locked, work.now)
 
 
 def find_session(work: UnitOfWork, session_id: str) -> Session | None:
@@ -226,6 +223,14 @@ def end_session(work: UnitOfWork, browser: Browser, session: Session) -> None:
             if known.user_id == session.user_id:
                 grants.revoke_grants_of_session(work, known.id)
         audit_log.record(work, AuditEvent.SESSION_ENDED, user_id=session.user_id)
+
+
+def sign_out_everywhere(work: UnitOfWork, user: User, reason: str) -> None:
+    """Ends the person's sessions on all browsers and everything they have granted, as after a stolen password."""
+    for session in work.db.scalars(select(Session).where(Session.user_id == user.id, Session.ended_at.is_(None))):
+        session.ended_at = work.now
+        audit_log.record(work, AuditEvent.SESSION_ENDED, user_id=user.id, reason=reason)
+    grants.revoke_grants_of_user(work, user.id, reason)
 
 
 def forget_session(work: UnitOfWork, browser: Browser, session: Session) -> None:

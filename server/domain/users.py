@@ -137,7 +137,7 @@ def has_demo_user(work: UnitOfWork) -> bool:
 
 
 def disable_user(work: UnitOfWork, user: User) -> None:
-    """Ends everything the person can do, at once and everywhere. Idempotent."""
+    """Suspends the person: nothing of theirs works, at once and everywhere, until they are enabled. Idempotent."""
     if user.disabled_at is None:
         user.disabled_at = user.updated_at = work.now
         audit_log.record(work, AuditEvent.USER_DISABLED, user_id=user.id)

@@ -33,6 +33,7 @@ def attach(app: Flask, gatepost: Gatepost) -> None:
     """Makes the parts known to the views and gives each request its id."""
     app.extensions[_EXTENSION] = gatepost
     app.before_request(_begin_request)
+    app.teardown_request(_end_request)
 
 
 def current_gatepost() -> Gatepost:
@@ -67,6 +68,10 @@ def current_request_id() -> str:
 def _begin_request() -> None:
     g.request_id = "req_" + secrets.new_id()
     logged_request_id.set(g.request_id)
+
+
+def _end_request(_error: BaseException | None) -> None:
+    logged_request_id.set("-")
 
 
 def _user_agent() -> str | None:

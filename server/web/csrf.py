@@ -27,11 +27,17 @@ def check_csrf(purpose: str) -> None:
         Denied: with the sentence that helps: reload, or allow cookies.
     """
     check_cookie()
-    if not _is_same_origin() or not secrets.equal(request.form.get("csrf_token", ""), csrf_token(purpose)):
+    if not is_same_origin() or not has_current_token(purpose):
         raise Denied("This page was out of date. Go back, reload it and try again.")
 
 
-def _is_same_origin() -> bool:
+def has_current_token(purpose: str) -> bool:
+    """Whether the form's token is this browser's for this purpose."""
+    return secrets.equal(request.form.get("csrf_token", ""), csrf_token(purpose))
+
+
+def is_same_origin() -> bool:
+    """Whether the form came from our own page, by the browser\'s word."""
     if request.headers.get("Sec-Fetch-Site", "same-origin") not in {"same-origin", "none"}:
         return False
     issuer = urlsplit(current_gatepost().runtime.settings.issuer)

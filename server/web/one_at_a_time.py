@@ -30,7 +30,12 @@ class OneAtATime:
         length = int(environ.get("CONTENT_LENGTH") or 0)
         # A larger one is refused unread.
         if 0 < length <= self._maximum_body_bytes:
-            environ["wsgi.input"] = io.BytesIO(environ["wsgi.input"].read(length))
+            body = environ["wsgi.input"].read(length)
+            if len(body) < length:
+                # RFC 9112 §8: what arrived is not what was meant.
+                start_response("400 Bad Request", [("Content-Length", "0"), ("Connection", "close")])
+                return []
+            environ["wsgi.input"] = io.BytesIO(body)
         with self._gate:
             answer = self._application(environ, start_response)
             try:

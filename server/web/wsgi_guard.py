@@ -28,7 +28,13 @@ class WsgiGuard:
         if refusal is None:
             return self._application(environ, start_response)
         body = b"Bad request.\n"
-        headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body))), ("Connection", "close")]
+        allowed = [("Allow", ", ".join(sorted(_METHODS)))] if refusal.startswith("405") else []
+        headers = [
+            *allowed,
+            ("Content-Type", "text/plain"),
+            ("Content-Length", str(len(body))),
+            ("Connection", "close"),
+        ]
         start_response(refusal, headers)
         return [body]
 

@@ -82,7 +82,8 @@ class Gatepost:
         with self.app.app_context():
             self.engine: Engine = database.engine
         # No test pulls the plug, and on busy disks waiting for them takes longer than all the rest.
-        event.listen(self.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
+        if self.engine.dialect.name == "sqlite":
+            event.listen(self.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
         with self.work() as work:
             signing_keys.ensure_keys(work)
 

@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 ClientType = Literal["web", "spa", "native", "machine", "device"]
 CLIENT_TYPES: Final[tuple[ClientType, ...]] = ("web", "spa", "native", "machine", "device")
+GRANT_TYPES: Final = ("authorization_code", "refresh_token", "client_credentials")
 AUTH_METHODS: Final = ("client_secret_basic", "client_secret_post", "none")
 
 

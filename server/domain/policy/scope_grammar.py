@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
-_TOKEN: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")
+from server.config import SCOPE_TOKEN
 
 
 def is_scope_token(text: str) -> bool:
     """Whether `text` is one scope token: printable ASCII without space, quote and backslash."""
-    return _TOKEN.fullmatch(text) is not None
+    return SCOPE_TOKEN.fullmatch(text) is not None

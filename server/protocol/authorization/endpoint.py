@@ -80,13 +80,13 @@ def resume(
     client = _usable_client(work, request)
     try:
         progress = next_step(work, request, client, browser)
+        if progress.session is not None and not sessions.lock_live_session(work, progress.session):
+            # Signed out in this very moment; what is issued now would outlive it.
+            progress = next_step(work, request, client, browser)
     except OAuth2Error as error:
         return _refuse(work, request, error)
     if progress.step is not Step.FINISH or progress.session is None:
         return PageNeeded(request, progress)
-    if not sessions.lock_live_session(work, progress.session):
-        # Signed out in this very moment; what is issued now would outlive it.
-        return PageNeeded(request, Progress(Step.LOGIN, None))
     return _finish(server, work, request, client, progress.session)
 
 
@@ -139,7 +139,7 @@ def _finish(
         client.id,
         session.user_id,
         scopes.parse(stored["scope"]),
-        SignInFacts(session.id, session.auth_time, session.amr, session.acr),
+        SignInFacts(session.id, session.auth_time, session.amr, session.acr, session.ends_at),
         stored["nonce"],
     )
     issuing = ProtocolRequest(

@@ -37,10 +37,6 @@ class PresentedCode(AuthorizationCodeMixin):
         """The redirect URI that the code was sent to."""
         return self.row.redirect_uri
 
-    def get_scope(self) -> str:
-        """The granted scope."""
-        return scopes.format_scopes(self.grant.scope_set)
-
     @property
     def code_challenge(self) -> str | None:
         """The PKCE challenge of the authorization request."""

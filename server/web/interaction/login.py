@@ -13,7 +13,7 @@ from server.domain.users import User, find_user
 from server.protocol.authorization import endpoint
 from server.web.authorization_response import application_of, redirect_to, resume_url, send
 from server.web.context import current_work
-from server.web.csrf import check_csrf, csrf_token
+from server.web.csrf import check_csrf, csrf_token, has_current_token, is_same_origin
 from server.web.interaction.pending import pending_request
 from server.web.pages import page_url, person, render
 from server.web.session_cookie import ensure_browser, known_browser, plant, superseded_browser
@@ -32,6 +32,9 @@ def submit_login() -> Response:
     superseded = superseded_browser()
     browser = superseded or known_browser()
     pending = pending_request(browser)
+    if pending is not None and is_same_origin() and not has_current_token(_purpose(pending)):
+        # The person has signed in in another tab since this page was shown: go on with what that made of the request.
+        return redirect_to(resume_url(pending))
     check_csrf(_purpose(pending))
     if request.form.get("decision") == "cancel" and pending is not None:
         # With a superseded cookie this refuses: it may repeat a sign-in (a double click), nothing else.

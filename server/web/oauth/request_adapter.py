@@ -49,7 +49,8 @@ def adapt_post() -> ProtocolRequest:
     if request.query_string:
         raise InvalidRequest("Parameters belong in the body, not in the URL.")
     work = current_work()
-    return ProtocolRequest(work, "POST", work.settings.url(request.path), dict(request.headers), form_parameters())
+    uri = work.settings.url(request.path.removeprefix(work.settings.issuer_path))
+    return ProtocolRequest(work, "POST", uri, dict(request.headers), form_parameters())
 
 
 def to_flask(answer: EndpointResponse) -> Response:
