@@ -15,6 +15,7 @@ class AuditEvent(StrEnum):
     USER_PASSWORD_CHANGED = "user.password.changed"
     LOGIN_SUCCEEDED = "login.succeeded"
     LOGIN_FAILED = "login.failed"
+    LOGIN_LIMITED = "login.limited"
     SESSION_ENDED = "session.ended"
     CLIENT_CREATED = "client.created"
     CLIENT_DISABLED = "client.disabled"

@@ -26,6 +26,14 @@ class Expired(DomainError):
     """It was good once."""
 
 
+class TooMany(DomainError):
+    """It was tried too often; `retry_after` says in how many seconds it may be tried again."""
+
+    def __init__(self, sentence: str, retry_after: int) -> None:
+        super().__init__(sentence)
+        self.retry_after = retry_after
+
+
 class Invalid(DomainError):
     """A value breaks a rule; `field` names it as the specification does."""
 

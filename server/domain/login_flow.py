@@ -6,13 +6,16 @@ from typing import Final
 
 from server.domain import audit_log
 from server.domain.audit_events import AuditEvent
-from server.domain.errors import Denied
+from server.domain.errors import Denied, TooMany
+from server.domain.login_attempts import give_back, spend_attempt
 from server.domain.passwords import verify_password
-from server.domain.sessions import Browser, Session, start_session
+from server.domain.policy.lockout import Budget, budgets_for
+from server.domain.sessions import Browser, Session, has_signed_in, start_session
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.usability import is_usable
-from server.domain.users import find_user_by_email
-from server.infra.database import commit_before_raising
+from server.domain.users import User, email_key, find_user_by_email
+from server.infra import secrets
+from server.infra.database import commit_attempt, commit_before_raising
 
 #: RFC 8176 §2, and the class that `acr_values_supported` lists.
 PASSWORD_AMR: Final = "pwd"
@@ -24,16 +27,38 @@ _REFUSAL: Final = "Email or password is incorrect."
 def log_in_with_password(work: UnitOfWork, browser: Browser, email: str, password: str) -> tuple[Session, str]:
     """Signs a person in; returns the session and the browser's new cookie secret.
 
+    The attempt is counted and committed before the password is looked at: simultaneous guesses all count, and no
+    transaction waits while a password is hashed.
+
     Raises:
-        Denied: with one sentence for every reason, so that it tells nothing about who has an account.
+        TooMany: when the account's, the device's or the network's budget is used up.
+        Denied: with one sentence for every other reason, so that it tells nothing about who has an account.
     """
     user = find_user_by_email(work, email)
+    budgets = _budgets(work, browser, user, email)
+    _spend_attempt(work, user, budgets)
     is_right = verify_password(work, user, password)
     if user is None or not is_right or not is_usable(work.now, user):
         audit_log.record(work, AuditEvent.LOGIN_FAILED, user_id=user.id if user else None)
         commit_before_raising(work.db)
         raise Denied(_REFUSAL)
     work = work.acting_as("user", user.id)
+    give_back(work, budgets)
     session, secret = start_session(work, browser, user, amr=[PASSWORD_AMR], acr=PASSWORD_ACR)
     audit_log.record(work, AuditEvent.LOGIN_SUCCEEDED, user_id=user.id)
     return session, secret
+
+
+def _budgets(work: UnitOfWork, browser: Browser, user: User | None, email: str) -> tuple[Budget, ...]:
+    is_known = user is not None and has_signed_in(work, browser, user)
+    return budgets_for(secrets.digest(email_key(email)), work.actor.ip, browser.id if is_known else None)
+
+
+def _spend_attempt(work: UnitOfWork, user: User | None, budgets: tuple[Budget, ...]) -> None:
+    try:
+        spend_attempt(work, budgets)
+    except TooMany:
+        audit_log.record(work, AuditEvent.LOGIN_LIMITED, user_id=user.id if user else None)
+        commit_before_raising(work.db)
+        raise
+    commit_attempt(work.db)

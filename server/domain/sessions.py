@@ -178,6 +178,11 @@ def lock_live_session(work: UnitOfWork, session: Session) -> bool:
     return locked is not None and is_live(locked, work.now)
 
 
+def has_signed_in(work: UnitOfWork, browser: Browser, user: User) -> bool:
+    """Whether the person has signed in on this browser before."""
+    return any(session.user_id == user.id for session in _sessions_of(work, browser))
+
+
 def find_session(work: UnitOfWork, session_id: str) -> Session | None:
     """The session of this id, live or not, or None."""
     return work.db.get(Session, session_id)

@@ -151,6 +151,11 @@ def open_session(settings: Settings) -> Iterator[Session]:
         engine.dispose()
 
 
+def commit_attempt(db: DatabaseSession) -> None:
+    """Keeps a counted attempt whatever becomes of it, and lets go of the database while a password is hashed."""
+    db.commit()
+
+
 def insert_if_absent(db: DatabaseSession, table: type[Base], values: dict[str, Any]) -> bool:
     """Inserts a row unless a unique constraint says it is there; False when it was. Simultaneous inserts are safe."""
     dialect = db.get_bind().dialect.name

@@ -6,7 +6,7 @@ from flask import request
 from flask.wrappers import Response
 
 from server.domain.authorization_requests import AuthorizationRequest, note_login
-from server.domain.errors import Denied
+from server.domain.errors import Denied, TooMany
 from server.domain.login_flow import log_in_with_password
 from server.domain.sessions import Browser, Session, find_session, is_live
 from server.domain.users import User, find_user
@@ -48,11 +48,24 @@ def submit_login() -> Response:
         if superseded is not None:
             raise
         return _login_page(pending, browser, error=str(refusal), status=400)
+    except TooMany as refusal:
+        page = _login_page(pending, browser, error=f"{refusal} Try again in {_words(refusal.retry_after)}.", status=429)
+        page.headers["Retry-After"] = str(refusal.retry_after)
+        return page
     plant(secret)
     if pending is None:
         return redirect_to(page_url(""))
     note_login(pending, session)
     return redirect_to(resume_url(pending))
+
+
+def _words(seconds: int) -> str:
+    """A span of time as a person says it, rounded up."""
+    for unit, length in (("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            count = -(-seconds // length)
+            return f"{count} {unit}{'s' if count > 1 else ''}"
+    return f"{seconds} second{'s' if seconds > 1 else ''}"
 
 
 def _purpose(pending: AuthorizationRequest | None) -> str:
