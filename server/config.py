@@ -173,11 +173,9 @@ class Settings(BaseSettings):
         return value
 
     @model_validator(mode="after")
-    def _numbers_fit(self) -> Settings:
+    def _keys_outlive_tokens(self) -> Settings:
         if self.signing_key_retirement < max(self.access_token_lifetime, self.id_token_lifetime):
             raise ValueError("signing_key_retirement must be at least as long as the longest token lifetime")
-        if self.argon2_memory_kib < 8 * self.argon2_parallelism:
-            raise ValueError("argon2_memory_kib must be at least 8 times argon2_parallelism (RFC 9106 §3.1)")
         return self
 
     @property

@@ -1,0 +1,95 @@
+"""Guessing passwords: limited per account, per device and per network, in words a person understands."""
+
+from __future__ import annotations
+
+import pytest
+from werkzeug.test import TestResponse
+
+from tests.support.application import PASSWORD, Gatepost
+from tests.support.flow import Flow, flow_of, form_fields
+
+
+@pytest.fixture
+def flow(gatepost: Gatepost) -> Flow:
+    return flow_of(gatepost, redirect_uris=("https://app.example/callback",))
+
+
+def guess(flow: Flow, password: str = "a wrong guess", email: str | None = None, ip: str = "192.0.2.1") -> TestResponse:
+    page = flow.browser.get("/login")
+    fields = {**form_fields(page.text), "username": email or flow.email, "password": password}
+    return flow.browser.post("/login", data=fields, environ_base={"REMOTE_ADDR": ip})
+
+
+def exhaust(flow: Flow, **changes: str) -> None:
+    for _ in range(10):
+        assert guess(flow, **changes).status_code == 400
+
+
+@pytest.mark.spec("NIST SP 800-63B-4 §3.2.2")
+def test_page_says_how_long_when_the_account_was_guessed_at_ten_times(flow: Flow) -> None:
+    exhaust(flow)
+    refused = guess(flow)
+    assert refused.status_code == 429
+    assert refused.headers["Retry-After"] == "600"
+    assert "Too many attempts to sign in. Try again in 10 minutes." in refused.text
+    assert flow.gatepost.audit_events()[-1] == "login.limited"
+
+
+def test_right_password_is_refused_too_when_the_budget_is_used_up(flow: Flow) -> None:
+    exhaust(flow)
+    assert guess(flow, PASSWORD).status_code == 429
+    flow.gatepost.clock.advance(600)
+    assert guess(flow, PASSWORD).status_code == 303
+
+
+def test_answers_are_the_same_when_there_is_no_such_account(flow: Flow) -> None:
+    exhaust(flow, email="nobody@example.com")
+    refused = guess(flow, email="nobody@example.com")
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "600")
+
+
+@pytest.mark.parametrize("alias", ["ADA@example.com", " ada@example.com ", "ａda@example.com"])
+def test_other_spellings_share_the_budget(flow: Flow, alias: str) -> None:
+    exhaust(flow)
+    assert guess(flow, email=alias).status_code == 429
+
+
+def test_other_accounts_and_other_networks_go_on_when_one_is_limited(flow: Flow) -> None:
+    exhaust(flow)
+    assert guess(flow, email="grace@example.com").status_code == 400
+    assert guess(flow, PASSWORD, ip="198.51.100.9").status_code == 303
+
+
+def test_account_is_limited_from_everywhere_when_many_networks_guess(flow: Flow) -> None:
+    for network in range(10):
+        exhaust(flow, ip=f"198.51.100.{network}")
+    assert guess(flow, ip="203.0.113.1").status_code == 429
+
+
+def test_person_gets_in_on_their_own_browser_when_somebody_else_used_up_the_account(flow: Flow) -> None:
+    """No malicious lockout: a browser that the person has used has a budget of its own."""
+    assert guess(flow, PASSWORD).status_code == 303
+    stranger = Flow(flow.gatepost, flow.client, flow.secret, flow.gatepost.browser())
+    for network in range(10):
+        exhaust(stranger, ip=f"198.51.100.{network}")
+    assert guess(stranger, PASSWORD, ip="203.0.113.1").status_code == 429
+    assert guess(flow, PASSWORD).status_code == 303
+
+
+def test_network_is_limited_when_it_guesses_at_many_accounts(flow: Flow) -> None:
+    for number in range(300):
+        assert guess(flow, email=f"person{number}@example.com").status_code == 400
+    assert guess(flow, PASSWORD).status_code == 429
+    # One's own success gives the network nothing back.
+    flow.gatepost.clock.advance(86400)
+    assert guess(flow, PASSWORD).status_code == 303
+
+
+def test_forged_header_does_not_make_a_new_network(flow: Flow) -> None:
+    exhaust(flow)
+    page = flow.browser.get("/login")
+    fields = {**form_fields(page.text), "username": flow.email, "password": "a wrong guess"}
+    forged = flow.browser.post(
+        "/login", data=fields, headers={"X-Forwarded-For": "203.0.113.7"}, environ_base={"REMOTE_ADDR": "192.0.2.1"}
+    )
+    assert forged.status_code == 429
