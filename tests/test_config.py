@@ -181,6 +181,23 @@ def test_number_is_refused_when_it_is_not_a_positive_one(
     assert refusal(monkeypatch, **{name: value}).startswith(f"GATEPOST_{name}: ")
 
 
+@pytest.mark.parametrize(
+    ("name", "maximum"),
+    [
+        ("ACCESS_TOKEN_LIFETIME", 315360000),
+        ("SESSION_LIFETIME", 315360000),
+        ("SIGNING_KEY_RETIREMENT", 315360000),
+        ("ARGON2_TIME_COST", 100),
+        ("ARGON2_MEMORY_KIB", 4194304),
+        ("ARGON2_PARALLELISM", 64),
+    ],
+)
+def test_number_is_refused_when_nothing_could_keep_it(monkeypatch: pytest.MonkeyPatch, name: str, maximum: int) -> None:
+    monkeypatch.setenv("GATEPOST_SIGNING_KEY_RETIREMENT", "315360000")
+    assert str(maximum) in refusal(monkeypatch, **{name: str(maximum + 1)})
+    assert getattr(loaded(monkeypatch, **{name: str(maximum)}), name.lower()) == maximum
+
+
 @pytest.mark.spec("RFC 6749 §4.1.2")
 def test_code_lifetime_is_refused_when_it_is_over_ten_minutes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert loaded(monkeypatch, AUTHORIZATION_CODE_LIFETIME="600").authorization_code_lifetime == 600

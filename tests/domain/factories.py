@@ -50,7 +50,8 @@ def make_grant(
     session: Session | None = None,
 ) -> Grant:
     client, user = client or make_client(work), user or make_user(work)
-    facts = SignInFacts(session.id if session else "a-session", work.now, ["pwd"], "1", work.now + timedelta(days=14))
+    ends_at = session.ends_at if session else work.now + timedelta(days=14)
+    facts = SignInFacts(session.id if session else "a-session", work.now, ["pwd"], "1", ends_at)
     return create_grant(work, client.id, user.id, frozenset(scope.split()), facts, None)
 
 

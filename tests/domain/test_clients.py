@@ -189,6 +189,8 @@ def test_further_scope_is_known_when_the_deployment_configures_it(make_gatepost:
         ("web", {"post_logout_redirect_uris": ("http://x/",)}, "post_logout_redirect_uris", "http is only allowed"),
         ("web", {"scope": "openid notes:read"}, "scope", "no scope 'notes:read'; it knows address, email"),
         ("web", {"scope": "OPENID"}, "scope", "no scope 'OPENID'"),
+        ("machine", {"scope": "openid"}, "scope", "cannot have scopes that speak about a person"),
+        ("web", {"grant_types": ("client_credentials",)}, "scope", "cannot have scopes that speak about a person"),
         ("web", {"client_uri": "http://app.example.com"}, "client_uri", "https URL"),
         ("web", {"policy_uri": "javascript:alert(1)"}, "policy_uri", "https URL"),
         ("web", {"tos_uri": "https://app.example.com/a b"}, "tos_uri", "https URL"),

@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 
+import pytest
+
 from server.domain.audit_events import AuditEvent
-from server.domain.grants import SignInFacts, create_grant, find_grant, revoke_grant, revoke_grants_of_session
+from server.domain.grants import (
+    SignInFacts,
+    create_grant,
+    find_grant,
+    revoke_grant,
+    revoke_grants_of_session,
+    revoke_grants_of_user,
+)
 from server.domain.unit_of_work import UnitOfWork
 from tests.domain.factories import audited, make_client, make_grant, make_session, make_user
 from tests.support.application import Gatepost
@@ -28,6 +37,21 @@ def test_grant_records_what_was_allowed_and_how_the_person_was_signed_in(
         assert grant.audience == "https://api.example.com"
         assert grant.expires_at == work.now + timedelta(seconds=1000)
         assert (grant.revoked_at, grant.revocation_reason) == (None, None)
+
+
+@pytest.mark.spec("OpenID Connect Core §11")
+@pytest.mark.parametrize(
+    ("scope", "session_ends_in", "grant_ends_in"),
+    [("openid", 500, 500), ("openid", 5000, 1000), ("openid offline_access", 500, 1000)],
+)
+def test_grant_ends_with_the_session_unless_it_may_outlast_it(
+    make_gatepost: Callable[..., Gatepost], scope: str, session_ends_in: int, grant_ends_in: int
+) -> None:
+    with make_gatepost(refresh_token_lifetime=1000, session_lifetime=session_ends_in).work() as work:
+        user = make_user(work)
+        _, session = make_session(work, user)
+        grant = make_grant(work, make_client(work), user, scope=scope, session=session)
+        assert grant.expires_at == work.now + timedelta(seconds=grant_ends_in)
 
 
 def test_audience_is_the_issuer_unless_the_deployment_names_another(work: UnitOfWork) -> None:
@@ -61,6 +85,15 @@ def test_grant_is_read_as_the_database_has_it_now(gatepost: Gatepost) -> None:
 
 def test_no_grant_is_found_when_there_is_none(work: UnitOfWork) -> None:
     assert find_grant(work, "unknown") is None
+
+
+def test_everything_a_person_granted_ends_and_nobody_elses(work: UnitOfWork) -> None:
+    user, client = make_user(work), make_client(work)
+    first, second = make_grant(work, client, user), make_grant(work, make_client(work), user, scope="openid")
+    other = make_grant(work, client, make_user(work, "alan@example.com"))
+    revoke_grants_of_user(work, user.id, "password_changed")
+    assert [grant.revocation_reason for grant in (first, second, other)] == ["password_changed"] * 2 + [None]
+    assert [row.details for row in audited(work, AuditEvent.GRANT_REVOKED)] == [{"reason": "password_changed"}] * 2
 
 
 def test_grants_of_the_session_end_unless_they_may_outlast_it(work: UnitOfWork) -> None:

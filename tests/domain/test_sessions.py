@@ -24,6 +24,7 @@ from server.domain.sessions import (
     list_sessions,
     lock_live_session,
     replace_secret,
+    sign_out_everywhere,
     start_session,
     touch_session,
 )
@@ -295,3 +296,35 @@ def test_person_leaves_the_chooser_when_they_are_forgotten(work: UnitOfWork, clo
     found = find_grant(work, grant.id)
     assert found is not None
     assert found.revocation_reason == "signed_out"
+
+
+def test_person_is_signed_out_everywhere_at_once(work: UnitOfWork, clock: FrozenClock) -> None:
+    user, other, client = make_user(work), make_user(work, "alan@example.com"), make_client(work)
+    browser, at_work = make_session(work, user)
+    _, at_home = make_session(work, user)
+    _, of_other = make_session(work, other, browser)
+    offline = make_grant(work, client, user, session=at_home)
+    untouched = make_grant(work, client, other, session=of_other)
+    clock.advance(10)
+    sign_out_everywhere(work, user, "password_changed")
+    sign_out_everywhere(work, user, "password_changed")
+    assert at_work.ended_at == at_home.ended_at == work.now
+    assert (offline.revoked_at, offline.revocation_reason) == (work.now, "password_changed")
+    assert (of_other.ended_at, untouched.revoked_at) == (None, None)
+    rows = audited(work, AuditEvent.SESSION_ENDED)
+    assert [(row.user_id, row.details) for row in rows] == [(user.id, {"reason": "password_changed"})] * 2
+
+
+def test_live_session_comes_before_an_ended_one_whatever_the_clocks_said(work: UnitOfWork, clock: FrozenClock) -> None:
+    user = make_user(work)
+    browser, first = make_session(work, user)
+    clock.advance(-30)
+    _, second = make_session(work, user, browser)
+    assert first.ended_at is not None
+    assert [session.id for session in list_sessions(work, browser)] == [second.id]
+
+
+def test_lock_says_no_when_the_session_is_gone(work: UnitOfWork) -> None:
+    _, session = make_session(work, make_user(work))
+    work.db.connection().exec_driver_sql("DELETE FROM sessions")
+    assert not lock_live_session(work, session)

@@ -64,6 +64,19 @@ def test_user_is_refused_when_the_address_is_none(work: UnitOfWork, email: str) 
     assert caught.value.field == "email"
 
 
+@pytest.mark.parametrize("name", ["", "two\nlines", "nul\0", "bell\a", "half \ud800", "line\u2028end", "x" * 201])
+def test_user_is_refused_when_the_name_cannot_be_shown_on_a_line(work: UnitOfWork, name: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        make_user(work, name=name)
+    assert caught.value.field == "name"
+    assert users.find_user_by_email(work, "grace@example.com") is None
+
+
+@pytest.mark.parametrize("name", ["G", "x" * 200, "Grace Hopper", "Ⅷ. Größe", "عبد الله", "🦊"])
+def test_user_may_have_any_name_that_can_be_shown(work: UnitOfWork, name: str) -> None:
+    assert make_user(work, name=name).display_name == name
+
+
 @pytest.mark.parametrize("email", ["a\u00a8b@example.com", "a\uff20b@example.com", "ß" * 64 + "@example.com"])
 def test_user_is_refused_when_the_address_cannot_be_compared(work: UnitOfWork, email: str) -> None:
     with pytest.raises(Invalid):
