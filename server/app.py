@@ -19,6 +19,7 @@ from server.infra.password_hasher import PasswordHasher
 from server.infra.resources import TEMPLATES
 from server.protocol.authorization_server import AuthorizationServer
 from server.web import context, errors, pages, security_headers, session_cookie, urls
+from server.web.background import Sweeper
 from server.web.dev import try_it
 from server.web.oauth import cors
 from server.web.one_at_a_time import OneAtATime
@@ -66,6 +67,7 @@ def create_serving_app() -> Flask:
     scrub_environment()
     configure_logging(settings)
     app = create_app(settings)
+    Sweeper(context.parts_of(app).runtime).start()
     app.wsgi_app = OneAtATime(app.wsgi_app, _MAXIMUM_BODY_BYTES)  # type: ignore[method-assign]
     return app
 

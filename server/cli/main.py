@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from server import __version__
-from server.cli import audit, clients, config, db, dev, keyring, keys, serve, users
+from server.cli import audit, clients, config, db, dev, keyring, keys, serve, sweep, users
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -32,6 +32,7 @@ for command in (
     clients.clients,
     users.users,
     audit.audit,
+    sweep.sweep,
     config.config,
 ):
     main.add_command(command)

@@ -1,0 +1,113 @@
+"""Housekeeping: what has no use any more is removed, in small batches. Nothing is ever correct only because of it.
+
+Every rule checks expiry for itself; a deployment that never sweeps answers the same, from a larger database. This is
+the one module that writes to tables it does not own: it deletes what nobody can use any more, and changes nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import ColumnElement, CursorResult, and_, delete, exists, or_, select, update
+from sqlalchemy.orm import InstrumentedAttribute
+
+from server.domain.access_tokens import RevokedAccessToken
+from server.domain.authorization_codes import AuthorizationCode
+from server.domain.authorization_requests import AuthorizationRequest
+from server.domain.client_secrets import ClientSecret
+from server.domain.grants import Grant
+from server.domain.login_attempts import LoginAttempts
+from server.domain.refresh_tokens import RefreshToken
+from server.domain.sessions import Browser, Session
+from server.domain.unit_of_work import UnitOfWork
+from server.infra.database import Base
+
+BATCH: Final = 500
+_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
+#: How long a signed-out person is still offered in the account chooser.
+_CHOOSER_MEMORY: Final = timedelta(days=14)
+
+#: The table, the column that names its rows, and the condition under which they may go.
+Rule = tuple[type[Base], InstrumentedAttribute[str], Callable[[UnitOfWork], ColumnElement[bool]]]
+
+
+def _is_over(work: UnitOfWork) -> ColumnElement[bool]:
+    """Whether nothing that points to the grant can be valid: its access tokens have expired too."""
+    since = work.now - timedelta(seconds=work.settings.access_token_lifetime) - _DAY
+    return or_(Grant.expires_at < since, Grant.revoked_at < since)
+
+
+RULES: Final[dict[str, Rule]] = {
+    # Late visitors are told for an hour that their request has expired; after that it is unknown.
+    "authorization_requests": (
+        AuthorizationRequest,
+        AuthorizationRequest.id,
+        lambda work: AuthorizationRequest.expires_at < work.now - _HOUR,
+    ),
+    # A code that comes back within a day of its expiry still tells that it was stolen.
+    "authorization_codes": (
+        AuthorizationCode,
+        AuthorizationCode.code_digest,
+        lambda work: AuthorizationCode.expires_at < work.now - _DAY,
+    ),
+    "revoked_access_tokens": (
+        RevokedAccessToken,
+        RevokedAccessToken.jti,
+        lambda work: RevokedAccessToken.expires_at < work.now,
+    ),
+    # Spent tokens stay as long as they would have lived, so that their reuse is recognised.
+    "refresh_tokens": (RefreshToken, RefreshToken.id, lambda work: RefreshToken.expires_at < work.now),
+    "grants": (Grant, Grant.id, _is_over),
+    "sessions": (
+        Session,
+        Session.id,
+        lambda work: or_(
+            Session.ended_at < work.now - _CHOOSER_MEMORY, Session.expires_at < work.now - _CHOOSER_MEMORY
+        ),
+    ),
+    "browsers": (
+        Browser,
+        Browser.id,
+        lambda work: and_(Browser.last_seen_at < work.now - _DAY, ~exists().where(Session.browser_id == Browser.id)),
+    ),
+    "client_secrets": (
+        ClientSecret,
+        ClientSecret.id,
+        lambda work: ClientSecret.expires_at < work.now - _CHOOSER_MEMORY,
+    ),
+    "login_attempts": (LoginAttempts, LoginAttempts.bucket, lambda work: LoginAttempts.window_ends_at < work.now),
+}
+
+
+def sweep(work: UnitOfWork, batch: int = BATCH) -> dict[str, int]:
+    """Removes at most `batch` rows by each rule; returns how many by table. Call it again while any is full."""
+    removed = {name: _remove(work, rule, batch) for name, rule in RULES.items()}
+    removed["replays"] = _forget_replays(work, batch)
+    return {name: count for name, count in removed.items() if count}
+
+
+def _remove(work: UnitOfWork, rule: Rule, batch: int) -> int:
+    table, column, condition = rule
+    # Whoever else is sweeping takes other rows.
+    due = select(column).where(condition(work)).limit(batch).with_for_update(skip_locked=True)
+    result = work.db.execute(
+        delete(table).where(column.in_(work.db.scalars(due).all())).execution_options(synchronize_session=False)
+    )
+    assert isinstance(result, CursorResult)
+    return result.rowcount
+
+
+def _forget_replays(work: UnitOfWork, batch: int) -> int:
+    """Erases the sealed answers whose window is over."""
+    since = work.now - timedelta(seconds=work.settings.refresh_replay_window)
+    due = select(RefreshToken.id).where(RefreshToken.replay.is_not(None), RefreshToken.consumed_at < since).limit(batch)
+    result = work.db.execute(
+        update(RefreshToken)
+        .where(RefreshToken.id.in_(work.db.scalars(due).all()))
+        .values(replay=None, replay_scope=None)
+        .execution_options(synchronize_session=False)
+    )
+    assert isinstance(result, CursorResult)
+    return result.rowcount
