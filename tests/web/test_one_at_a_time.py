@@ -1,0 +1,119 @@
+"""One request at a time in a worker, and no slow client in anybody's way."""
+
+import io
+import threading
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+from werkzeug.test import create_environ, run_wsgi_app
+
+from server.web.one_at_a_time import OneAtATime
+
+
+def environ_with(body: bytes, length: str | None) -> dict[str, Any]:
+    environ = create_environ("/oauth/token", "http://localhost", method="POST")
+    environ["wsgi.input"] = io.BytesIO(body)
+    environ.pop("CONTENT_LENGTH", None)
+    if length is not None:
+        environ["CONTENT_LENGTH"] = length
+    return environ
+
+
+class Echo:
+    """Answers with the body, in parts, and notes whether its answer was closed."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self.read: bytes | None = None
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        self.read = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        start_response("200 OK", [])
+        return Parts(self)
+
+
+class Parts:
+    def __init__(self, echo: Echo) -> None:
+        self.echo = echo
+
+    def __iter__(self) -> Any:
+        yield from (b"a", b"b")
+
+    def close(self) -> None:
+        self.echo.closed = True
+
+
+def test_body_is_handed_on_whole_when_it_has_arrived() -> None:
+    echo = Echo()
+    body, status, _ = run_wsgi_app(OneAtATime(echo, 100), environ_with(b"grant_type=x", "12"))
+    assert (status, b"".join(body)) == ("200 OK", b"ab")
+    assert echo.read == b"grant_type=x"
+    assert echo.closed
+
+
+@pytest.mark.parametrize("length", [None, "", "0"])
+def test_request_passes_when_it_has_no_body(length: str | None) -> None:
+    echo = Echo()
+    assert run_wsgi_app(OneAtATime(echo, 100), environ_with(b"", length))[1] == "200 OK"
+    assert echo.read == b""
+
+
+def test_application_is_not_reached_when_the_body_breaks_off() -> None:
+    echo = Echo()
+    body, status, headers = run_wsgi_app(OneAtATime(echo, 100), environ_with(b"grant", "12"))
+    assert status == "400 Bad Request"
+    assert b"".join(body) == b""
+    assert dict(headers)["Connection"] == "close"
+    assert echo.read is None
+
+
+def test_body_is_left_unread_when_it_is_too_large() -> None:
+    class Untouchable(io.BytesIO):
+        def read(self, *_: Any) -> bytes:
+            raise AssertionError("read")
+
+    def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        start_response("413 Content Too Large", [])
+        return []
+
+    environ = environ_with(b"", "101")
+    environ["wsgi.input"] = Untouchable()
+    assert run_wsgi_app(OneAtATime(application, 100), environ)[1] == "413 Content Too Large"
+
+
+def test_second_request_waits_when_the_first_is_being_answered() -> None:
+    inside, order = threading.Event(), []
+    leave = threading.Event()
+
+    def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        order.append(environ["PATH_INFO"])
+        inside.set()
+        assert leave.wait(10)
+        order.append("answered " + environ["PATH_INFO"])
+        start_response("200 OK", [])
+        return [b""]
+
+    gate = OneAtATime(application, 100)
+
+    def ask(path: str) -> None:
+        run_wsgi_app(gate, {**environ_with(b"", None), "PATH_INFO": path})
+
+    threads = [threading.Thread(target=ask, args=(path,)) for path in ("/first", "/second")]
+    threads[0].start()
+    assert inside.wait(10)
+    threads[1].start()
+    leave.set()
+    for thread in threads:
+        thread.join(10)
+    assert order == ["/first", "answered /first", "/second", "answered /second"]
+
+
+def test_gate_is_free_again_when_the_application_fails() -> None:
+    def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        raise RuntimeError
+
+    gate = OneAtATime(application, 100)
+    for _ in range(2):
+        with pytest.raises(RuntimeError):
+            run_wsgi_app(gate, environ_with(b"", None))
