@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 from flask import Flask
@@ -61,8 +60,6 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
 
 def create_serving_app() -> Flask:
     """The application of one production worker, configured from the environment; the target of `gatepost serve`."""
-    # A worker forked a moment before SIGTERM would otherwise ignore it until granian has set its own handler.
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     settings = load_settings()
     scrub_environment()
     configure_logging(settings)

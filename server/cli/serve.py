@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import click
 from granian.constants import HTTPModes, Interfaces
@@ -90,6 +91,8 @@ def _refuse_demo_seed(work: UnitOfWork) -> None:
 
 
 def _run(settings: Settings, host: str, port: int) -> None:
+    # Until granian sets its own handler, a worker would keep the parent's, and ignore a SIGTERM while it starts.
+    os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
     Server(
         _TARGET,
         factory=True,

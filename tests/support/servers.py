@@ -105,7 +105,9 @@ class Server(Installation):
         try:
             return self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            return self.process.wait(1)
+            with suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            return self.process.wait()
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
