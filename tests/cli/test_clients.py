@@ -1,0 +1,197 @@
+"""`gatepost clients`: every command, for people and for programs."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from tests.cli.conftest import Cli
+
+REDIRECT_URI = "https://app.example.com/callback"
+WEB = ("clients", "create", "My app", "--type", "web", "--client-id", "my-app", "--redirect-uri", REDIRECT_URI)
+
+
+@pytest.mark.parametrize(
+    ("client_type", "has_secret"),
+    [("web", True), ("spa", False), ("native", False), ("machine", True), ("device", False)],
+)
+def test_client_of_each_type_is_registered_and_its_secret_shown_once(
+    cli: Cli, client_type: str, has_secret: bool
+) -> None:
+    redirect = ["--redirect-uri", REDIRECT_URI] if client_type in {"web", "spa", "native"} else []
+    made = cli.json("clients", "create", "My app", "--type", client_type, *redirect)
+    assert (made["client_name"], made["client_type"]) == ("My app", client_type)
+    assert ("client_secret" in made) is has_secret
+    again = cli.json("clients", "show", made["client_id"])
+    assert "client_secret" not in again
+    assert len(again.pop("client_secrets")) == has_secret
+    assert {**made, "client_secret": None} == {**again, "client_secret": None}
+    assert [row.client_id for row in cli.audit_rows("client.created")] == [made["client_id"]]
+
+
+@pytest.mark.spec("RFC 7591 §3.2.1")
+def test_every_option_finds_its_place_in_the_registration(cli: Cli) -> None:
+    made = cli.json(
+        *WEB,
+        *(
+            "--redirect-uri",
+            "https://app.example.com/other",
+            "--post-logout-redirect-uri",
+            "https://app.example.com/bye",
+        ),
+        *("--scope", "openid email", "--auth-method", "client_secret_post", "--client-uri", "https://app.example.com"),
+        *("--policy-uri", "https://app.example.com/privacy", "--tos-uri", "https://app.example.com/terms"),
+        *("--first-party", "--introspect-any", "--no-pkce", "--no-rotation", "--refresh-token-policy", "always"),
+        *("--id-token-claims", "lean", "--id-token-alg", "ES256", "--access-token-alg", "EdDSA"),
+    )
+    assert made["client_secret"].startswith("cs_")
+    expected = {
+        "client_id": "my-app",
+        "client_name": "My app",
+        "client_type": "web",
+        "application_type": "web",
+        "token_endpoint_auth_method": "client_secret_post",
+        "grant_types": ["authorization_code", "refresh_token"],
+        "response_types": ["code"],
+        "redirect_uris": [REDIRECT_URI, "https://app.example.com/other"],
+        "post_logout_redirect_uris": ["https://app.example.com/bye"],
+        "scope": "openid email",
+        "client_uri": "https://app.example.com",
+        "policy_uri": "https://app.example.com/privacy",
+        "tos_uri": "https://app.example.com/terms",
+        "require_pkce": False,
+        "rotate_refresh_tokens": False,
+        "refresh_token_policy": "always",
+        "id_token_claims": "lean",
+        "id_token_signed_response_alg": "ES256",
+        "access_token_signed_response_alg": "EdDSA",
+        "is_first_party": True,
+        "may_introspect_any": True,
+        "is_disabled": False,
+    }
+    assert expected.items() <= made.items()
+    assert set(made) - set(expected) == {"client_id_issued_at", "client_secret"}
+
+
+def test_registration_is_shown_as_lines_for_people(cli: Cli) -> None:
+    text = cli.ok(*WEB)
+    assert re.search(r"^client_id +my-app$", text, re.MULTILINE)
+    assert re.search(r"^client_secret +cs_[0-9A-Za-z]{43}$", text, re.MULTILINE)
+    assert re.search(r"^require_pkce +yes$", text, re.MULTILINE)
+    assert re.search(r"^grant_types +authorization_code refresh_token$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--policy-uri", "http://x"), "policy_uri: This must be an https URL."),
+        (
+            ("--redirect-uri", "http://x/"),
+            "redirect_uris: http is only allowed for localhost, and only",
+        ),
+        (("--post-logout-redirect-uri", "nowhere"), "post_logout_redirect_uris: A redirect URI is absolute"),
+        (("--scope", "openid nonsense"), "scope: This deployment has no scope 'nonsense'"),
+        (("--client-id", "usr_x"), "client_id: A client id has letters"),
+        (("--auth-method", "none", "--no-pkce"), "require_pkce: PKCE cannot be switched off"),
+    ],
+)
+def test_refusal_names_the_member_when_metadata_is_wrong(cli: Cli, options: tuple[str, ...], sentence: str) -> None:
+    assert cli.fault(*WEB, *options).startswith(sentence)
+    assert cli.json("clients", "list") == []
+
+
+def test_registration_is_refused_when_the_id_is_taken(cli: Cli) -> None:
+    cli.ok(*WEB)
+    assert cli.fault(*WEB) == "There is a client my-app already."
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--type", "robot"),
+        (),
+        ("--type", "web", "--auth-method", "private_key_jwt"),
+        ("--type", "web", "--id-token-alg", "none"),
+        ("--type", "web", "--refresh-token-policy", "never"),
+    ],
+)
+def test_option_is_a_usage_error_when_its_value_is_none_of_ours(cli: Cli, options: tuple[str, ...]) -> None:
+    assert cli.run("clients", "create", "My app", *options).exit_code == 2
+
+
+def test_list_says_how_to_begin_when_there_are_no_clients(cli: Cli) -> None:
+    assert "gatepost clients create" in cli.ok("clients", "list")
+    assert cli.json("clients", "list") == []
+
+
+def test_list_is_a_table_for_people_and_complete_for_programs(cli: Cli) -> None:
+    cli.ok(*WEB)
+    cli.ok("clients", "create", "A machine", "--type", "machine", "--client-id", "robot")
+    head, *rows = cli.ok("clients", "list").splitlines()
+    assert head.split() == ["client_id", "client_name", "client_type", "token_endpoint_auth_method", "is_disabled"]
+    assert [row.split()[0] for row in rows] == ["my-app", "robot"]
+    documents = cli.json("clients", "list")
+    assert [document["client_id"] for document in documents] == ["my-app", "robot"]
+    assert documents[0]["redirect_uris"] == [REDIRECT_URI]
+    assert "secret" not in str(
+        [value for document in documents for value in document.values() if value != "client_secret_basic"]
+    )
+
+
+def test_secret_is_rotated_with_an_overlap_and_both_are_listed(cli: Cli) -> None:
+    first = cli.json(*WEB)["client_secret"]
+    rotated = cli.json("clients", "rotate-secret", "my-app", "--overlap", "3600")
+    assert (rotated["client_id"], rotated["old_secrets_end_in"]) == ("my-app", 3600)
+    assert rotated["client_secret"] != first
+    old, new = cli.json("clients", "show", "my-app")["client_secrets"]
+    assert re.fullmatch(rf"…{first[-4:]} until \d{{4}}-\d\d-\d\dT\d\d:\d\d:\d\dZ", old)
+    assert new == f"…{rotated['client_secret'][-4:]} (current)"
+    assert cli.audit_rows("client.secret.rotated")[0].details == {"overlap_seconds": 3600}
+    assert "(current)" in cli.ok("clients", "show", "my-app")
+    assert rotated["client_secret"] not in cli.ok("clients", "show", "my-app")
+
+
+def test_secret_is_rotated_with_a_day_of_overlap_when_nothing_is_said(cli: Cli) -> None:
+    cli.ok(*WEB)
+    assert re.search(r"^old_secrets_end_in +86400$", cli.ok("clients", "rotate-secret", "my-app"), re.MULTILINE)
+
+
+def test_rotation_is_refused_when_the_client_is_public(cli: Cli) -> None:
+    cli.ok("clients", "create", "My app", "--type", "spa", "--client-id", "spa", "--redirect-uri", REDIRECT_URI)
+    assert cli.fault("clients", "rotate-secret", "spa") == "This client has no secret: it is public."
+
+
+def test_rotation_is_a_usage_error_when_the_overlap_is_negative(cli: Cli) -> None:
+    assert cli.run("clients", "rotate-secret", "my-app", "--overlap", "-1").exit_code == 2
+
+
+def test_client_is_suspended_and_let_in_again(cli: Cli) -> None:
+    cli.ok(*WEB)
+    assert cli.json("clients", "disable", "my-app")["is_disabled"] is True
+    assert re.search(r"^is_disabled +yes$", cli.ok("clients", "disable", "my-app"), re.MULTILINE)
+    assert cli.json("clients", "enable", "my-app")["is_disabled"] is False
+    assert re.search(r"^is_disabled +no$", cli.ok("clients", "enable", "my-app"), re.MULTILINE)
+    assert len(cli.audit_rows("client.disabled")) == len(cli.audit_rows("client.enabled")) == 1
+
+
+def test_client_is_removed_when_the_operator_is_sure(cli: Cli) -> None:
+    cli.ok(*WEB)
+    aborted = cli.run("clients", "delete", "my-app", stdin="n\n")
+    assert aborted.exit_code == 1
+    assert "Go on?" in aborted.stdout
+    assert len(cli.json("clients", "list")) == 1
+    assert "deleted" in cli.ok("clients", "delete", "my-app", stdin="y\n")
+    assert cli.json("clients", "list") == []
+    cli.ok(*WEB)
+    removed = cli.json("clients", "delete", "my-app", "--yes")
+    assert (removed["client_id"], removed["deleted"]) == ("my-app", True)
+    assert [row.client_id for row in cli.audit_rows("client.deleted")] == ["my-app", "my-app"]
+
+
+@pytest.mark.parametrize("command", ["show", "rotate-secret", "disable", "enable", "delete"])
+def test_command_says_so_when_there_is_no_such_client(cli: Cli, command: str) -> None:
+    sure = ["--yes"] if command == "delete" else []
+    assert cli.fault("clients", command, "nobody", *sure) == "There is no client nobody."
