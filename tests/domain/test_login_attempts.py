@@ -1,60 +1,104 @@
-"""Login attempts: counted exactly, in windows, and given back only to those who proved who they are."""
+"""Login attempts: counted exactly, limited to the second, and given back to whoever proves to be the person."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import select
 
+from server.config import Settings
+from server.domain.actor import OPERATOR
 from server.domain.errors import TooMany
-from server.domain.login_attempts import give_back, spend_attempt
+from server.domain.login_attempts import LoginAttempts, give_back, spend_attempt
 from server.domain.policy.lockout import Budget
-from server.domain.unit_of_work import UnitOfWork
+from server.domain.unit_of_work import Runtime, UnitOfWork
+from server.infra.database import open_session
+from server.infra.migrations import upgrade
 from tests.support.application import Gatepost
 from tests.support.clock import FrozenClock
 
-SMALL = Budget("account:somebody", 3, 60)
+BUDGET = Budget("account:one", attempts=3, seconds=600)
+OTHER = Budget("account:two", attempts=3, seconds=600)
+NETWORK = Budget("network:192.0.2.7", attempts=5, seconds=3600)
+
+
+@pytest.fixture
+def work(gatepost: Gatepost, database_url: str) -> Iterator[UnitOfWork]:
+    """In a database of each kind: the statement that counts is written for both."""
+    settings = Settings(_env_file=None, database_url=database_url)
+    upgrade(settings)
+    runtime = Runtime(settings, gatepost.clock, gatepost.runtime.keyring, gatepost.runtime.password_hasher)
+    with open_session(settings) as db:
+        yield UnitOfWork(runtime, db, OPERATOR)
 
 
 def spend(work: UnitOfWork, *budgets: Budget, times: int = 1) -> None:
     for _ in range(times):
-        spend_attempt(work, budgets)
+        spend_attempt(work, budgets or (BUDGET,))
 
 
-def test_attempt_is_refused_when_the_budget_is_used_up(work: UnitOfWork, clock: FrozenClock) -> None:
-    spend(work, SMALL, times=3)
-    clock.advance(10)
+def test_attempts_within_the_budget_pass(work: UnitOfWork) -> None:
+    spend(work, times=3)
+    assert work.db.get_one(LoginAttempts, "account:one").attempts == 3
+
+
+def test_attempt_over_the_budget_is_refused_with_the_time_to_wait(work: UnitOfWork, clock: FrozenClock) -> None:
+    spend(work)
+    clock.advance(60)
+    spend(work, times=2)
     with pytest.raises(TooMany) as caught:
-        spend(work, SMALL)
-    assert caught.value.retry_after == 50
-
-
-def test_budget_is_whole_again_when_its_window_is_over(work: UnitOfWork, clock: FrozenClock) -> None:
-    spend(work, SMALL, times=3)
-    clock.advance(59.9)
-    with pytest.raises(TooMany):
-        spend(work, SMALL)
-    clock.advance(0.1)
-    spend(work, SMALL, times=3)
-    with pytest.raises(TooMany):
-        spend(work, SMALL)
-
-
-def test_longest_wait_is_told_when_several_budgets_are_used_up(work: UnitOfWork) -> None:
-    slow = Budget("account:somebody:somewhere", 3, 600)
-    spend(work, SMALL, slow, times=3)
+        spend(work)
+    assert caught.value.retry_after == 540
+    clock.advance(539.9)
     with pytest.raises(TooMany) as caught:
-        spend(work, SMALL, slow)
+        spend(work)
+    assert caught.value.retry_after == 1
+
+
+def test_window_begins_anew_to_the_second_and_is_never_prolonged(work: UnitOfWork, clock: FrozenClock) -> None:
+    spend(work, times=3)
+    clock.advance(599.999)
+    with pytest.raises(TooMany):
+        spend(work)
+    clock.advance(0.001)
+    spend(work, times=3)
+    with pytest.raises(TooMany) as caught:
+        spend(work)
     assert caught.value.retry_after == 600
 
 
-def test_success_gives_back_to_account_and_device_and_never_to_the_network(work: UnitOfWork) -> None:
-    network, device = Budget("network:192.0.2.7", 3, 60), Budget("device:somebody:browser", 3, 60)
-    spend(work, SMALL, network, device, times=3)
-    give_back(work, (SMALL, network, device))
-    spend(work, SMALL, device, times=3)
+def test_budgets_are_counted_apart(work: UnitOfWork) -> None:
+    spend(work, times=3)
+    spend(work, OTHER, times=3)
     with pytest.raises(TooMany):
-        spend(work, network)
+        spend(work)
+
+
+def test_attempt_counts_in_every_budget_and_the_longest_wait_is_told(work: UnitOfWork, clock: FrozenClock) -> None:
+    spend(work, NETWORK, times=5)
+    clock.advance(100)
+    with pytest.raises(TooMany) as caught:
+        spend(work, BUDGET, NETWORK)
+    assert caught.value.retry_after == 3500
+    assert work.db.get_one(LoginAttempts, "account:one").attempts == 1
+
+
+def test_persons_own_attempts_are_forgiven_and_the_network_gets_one_back(work: UnitOfWork) -> None:
+    device = Budget("device:one:browser", 3, 600)
+    spend(work, BUDGET, device, NETWORK, times=3)
+    spend(work, OTHER)
+    give_back(work, (BUDGET, device, NETWORK))
+    work.db.expire_all()
+    left = {row.bucket: row.attempts for row in work.db.scalars(select(LoginAttempts))}
+    assert left == {"account:one": 0, "device:one:browser": 0, "account:two": 1, "network:192.0.2.7": 2}
+    spend(work, BUDGET, device, times=3)
+
+
+def test_nothing_happens_when_there_is_nothing_to_give_back(work: UnitOfWork) -> None:
+    give_back(work, (BUDGET, NETWORK))
+    assert work.db.get(LoginAttempts, "account:one") is None
 
 
 def test_every_attempt_counts_when_many_arrive_at_once(gatepost: Gatepost) -> None:
@@ -65,7 +109,7 @@ def test_every_attempt_counts_when_many_arrive_at_once(gatepost: Gatepost) -> No
         gate.wait()
         with gatepost.work() as work:
             try:
-                spend_attempt(work, (SMALL,))
+                spend_attempt(work, (BUDGET,))
             except TooMany:
                 # The count stays; the context ends well and commits it.
                 return

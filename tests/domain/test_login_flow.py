@@ -7,15 +7,17 @@ from dataclasses import replace
 
 import pytest
 
+from server.domain import login_flow
 from server.domain.actor import Actor
 from server.domain.audit_events import AuditEvent
-from server.domain.errors import Denied
+from server.domain.errors import Denied, TooMany
 from server.domain.login_flow import log_in_with_password
 from server.domain.sessions import create_browser, find_browser
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import User, disable_user
 from tests.domain.factories import audited, last_audited, make_user
 from tests.support.application import Gatepost
+from tests.support.clock import FrozenClock
 
 GOOD = "correct horse battery staple"
 
@@ -85,3 +87,95 @@ def test_mark_of_a_failed_attempt_stays_when_the_request_is_rolled_back(gatepost
     with pytest.raises(Denied):
         attempt()
     assert "login.failed" in gatepost.audit_events()
+
+
+# -------------------------------------------------------------------------------------------------------------- limits
+
+
+def visit(work: UnitOfWork, ip: str = "192.0.2.7") -> UnitOfWork:
+    return replace(work, actor=Actor("anonymous", None, ip, "Browser/1.0", "req_1"))
+
+
+def fail(work: UnitOfWork, email: str = "grace@example.com", *, ip: str = "192.0.2.7", times: int = 1) -> None:
+    browser, _ = create_browser(work)
+    for _ in range(times):
+        with pytest.raises(Denied):
+            log_in_with_password(visit(work, ip), browser, email, "a wrong password")
+
+
+@pytest.mark.spec("NIST SP 800-63B-4 §3.2.2")
+@pytest.mark.parametrize("email", ["grace@example.com", "nobody@example.com"])
+def test_eleventh_attempt_from_one_network_is_limited_and_audited_even_with_the_right_password(
+    work: UnitOfWork, user: User, email: str
+) -> None:
+    fail(work, email, times=10)
+    browser, _ = create_browser(work)
+    with pytest.raises(TooMany) as caught:
+        log_in_with_password(visit(work), browser, email.upper(), GOOD)
+    assert caught.value.retry_after == 600
+    row = last_audited(work, AuditEvent.LOGIN_LIMITED)
+    assert row.user_id == (user.id if email == user.email else None)
+    assert row.ip == "192.0.2.7"
+    assert audited(work, AuditEvent.LOGIN_SUCCEEDED) == []
+    assert browser.current_session_id is None
+
+
+def test_person_gets_in_from_elsewhere_when_somebody_guesses_from_one_network(work: UnitOfWork, user: User) -> None:
+    fail(work, times=10)
+    browser, _ = create_browser(work)
+    session, _ = log_in_with_password(visit(work, "198.51.100.1"), browser, user.email, GOOD)
+    assert session.user_id == user.id
+
+
+def test_nobody_is_locked_out_on_a_browser_they_have_used_by_guesses_from_another(work: UnitOfWork, user: User) -> None:
+    browser, _ = create_browser(work)
+    log_in_with_password(visit(work), browser, user.email, GOOD)
+    for network in range(10):
+        fail(work, ip=f"198.51.100.{network}", times=10)
+    stranger, _ = create_browser(work)
+    with pytest.raises(TooMany):
+        log_in_with_password(visit(work, "203.0.113.1"), stranger, user.email, GOOD)
+    assert log_in_with_password(visit(work), browser, user.email, GOOD)
+
+
+def test_guesses_on_a_known_browser_are_limited_too(work: UnitOfWork, user: User) -> None:
+    browser, _ = create_browser(work)
+    log_in_with_password(visit(work), browser, user.email, GOOD)
+    for _ in range(10):
+        with pytest.raises(Denied):
+            log_in_with_password(visit(work), browser, user.email, "a wrong password")
+    with pytest.raises(TooMany):
+        log_in_with_password(visit(work), browser, user.email, GOOD)
+
+
+def test_attempts_are_forgiven_when_the_person_gets_in(work: UnitOfWork, user: User, clock: FrozenClock) -> None:
+    for _ in range(3):
+        fail(work, times=9)
+        browser, _ = create_browser(work)
+        assert log_in_with_password(visit(work), browser, user.email, GOOD)
+
+
+def test_person_gets_in_when_the_window_is_over(work: UnitOfWork, user: User, clock: FrozenClock) -> None:
+    fail(work, times=10)
+    clock.advance(600)
+    browser, _ = create_browser(work)
+    assert log_in_with_password(visit(work), browser, user.email, GOOD)
+
+
+def test_attempt_counts_when_its_request_fails_later(gatepost: Gatepost, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(*_: object) -> bool:
+        raise RuntimeError
+
+    monkeypatch.setattr(login_flow, "verify_password", crash)
+
+    def attempt() -> None:
+        with gatepost.work() as work:
+            browser, _ = create_browser(work)
+            log_in_with_password(visit(work), browser, "ada@example.com", "anything")
+
+    for _ in range(10):
+        with pytest.raises(RuntimeError):
+            attempt()
+    with pytest.raises(TooMany):
+        attempt()
+    assert "login.limited" in gatepost.audit_events()

@@ -1,0 +1,233 @@
+"""The rules of housekeeping one by one: what nobody can use any more goes, to the second; everything else stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import func, select
+
+from server.domain.access_tokens import RevokedAccessToken, revoke_access_token
+from server.domain.authorization_codes import AuthorizationCode, issue_authorization_code
+from server.domain.authorization_requests import AuthorizationRequest, park_request
+from server.domain.client_secrets import ClientSecret, issue_client_secret, rotate_client_secret
+from server.domain.grants import Grant, revoke_grant
+from server.domain.housekeeping import RULES, sweep
+from server.domain.login_attempts import LoginAttempts, spend_attempt
+from server.domain.policy.lockout import Budget
+from server.domain.refresh_rotation import consume_refresh_token, find_replay, keep_replay
+from server.domain.refresh_tokens import RefreshToken, find_refresh_token, issue_refresh_token
+from server.domain.sessions import Browser, Session, create_browser, end_session
+from server.domain.tables import METADATA
+from server.domain.unit_of_work import UnitOfWork
+from server.infra.database import Base
+from tests.domain.factories import REDIRECT_URI, make_client, make_grant, make_session, make_user
+from tests.support.application import Gatepost
+from tests.support.clock import FrozenClock
+
+HOUR, DAY = 3600, 86400
+
+
+@pytest.fixture
+def gatepost(make_gatepost: Callable[..., Gatepost]) -> Gatepost:
+    return make_gatepost(
+        authorization_request_lifetime=300,
+        authorization_code_lifetime=60,
+        access_token_lifetime=900,
+        refresh_token_idle_lifetime=5 * DAY,
+        refresh_token_lifetime=9 * DAY,
+        session_idle_lifetime=DAY,
+        session_lifetime=2 * DAY,
+    )
+
+
+@pytest.fixture
+def work(gatepost: Gatepost) -> Iterator[UnitOfWork]:
+    with gatepost.work() as work:
+        yield work
+
+
+def count(work: UnitOfWork, table: type[Base]) -> int:
+    return work.db.scalar(select(func.count()).select_from(table)) or 0
+
+
+def parked_request(work: UnitOfWork) -> None:
+    park_request(work, make_client(work), {}, None)
+
+
+def code(work: UnitOfWork) -> None:
+    issue_authorization_code(work, make_grant(work), REDIRECT_URI, None)
+
+
+def revocation(work: UnitOfWork) -> None:
+    revoke_access_token(work, "jti", "a-client", work.now + timedelta(seconds=900))
+
+
+def refresh_token(work: UnitOfWork) -> None:
+    issue_refresh_token(work, make_grant(work))
+
+
+def spent_refresh_token(work: UnitOfWork) -> None:
+    row = find_refresh_token(work, issue_refresh_token(work, make_grant(work)))
+    assert row is not None
+    assert consume_refresh_token(work, row)
+
+
+def grant(work: UnitOfWork) -> None:
+    make_grant(work)
+
+
+def revoked_grant(work: UnitOfWork) -> None:
+    revoke_grant(work, make_grant(work), "a reason")
+
+
+def idle_session(work: UnitOfWork) -> None:
+    make_session(work, make_user(work))
+
+
+def old_secret(work: UnitOfWork) -> None:
+    client = make_client(work)
+    issue_client_secret(work, client)
+    rotate_client_secret(work, client, HOUR)
+
+
+def attempts(work: UnitOfWork) -> None:
+    spend_attempt(work, (Budget("account:one", 10, 600),))
+
+
+#: How each kind of row comes to be, and for how many seconds it stays.
+LIVES: list[tuple[Callable[[UnitOfWork], None], type[Base], float]] = [
+    (parked_request, AuthorizationRequest, 300 + HOUR),
+    (code, AuthorizationCode, 60 + DAY),
+    (revocation, RevokedAccessToken, 900),
+    (refresh_token, RefreshToken, 5 * DAY),
+    (spent_refresh_token, RefreshToken, 5 * DAY),
+    (grant, Grant, 9 * DAY + 900 + DAY),
+    (revoked_grant, Grant, 900 + DAY),
+    (idle_session, Session, DAY + 14 * DAY),
+    (attempts, LoginAttempts, 600),
+]
+
+
+@pytest.mark.parametrize(("make", "table", "seconds"), LIVES, ids=[make.__name__ for make, _, _ in LIVES])
+def test_row_goes_when_it_has_no_use_any_more(
+    work: UnitOfWork, clock: FrozenClock, make: Callable[[UnitOfWork], None], table: type[Base], seconds: float
+) -> None:
+    make(work)
+    before = count(work, table)
+    clock.advance(seconds)
+    removed = sweep(work)
+    assert table.__tablename__ not in removed
+    assert count(work, table) == before
+    clock.advance(0.001)
+    assert sweep(work)[table.__tablename__] == 1
+    assert count(work, table) == before - 1
+
+
+def test_secret_goes_two_weeks_after_its_end_and_the_current_one_never(work: UnitOfWork, clock: FrozenClock) -> None:
+    old_secret(work)
+    clock.advance(HOUR + 14 * DAY)
+    assert "client_secrets" not in sweep(work)
+    clock.advance(0.001)
+    assert sweep(work)["client_secrets"] == 1
+    clock.advance(3650 * DAY)
+    assert "client_secrets" not in sweep(work)
+    assert count(work, ClientSecret) == 1
+
+
+def test_session_goes_two_weeks_after_the_person_signed_out(work: UnitOfWork, clock: FrozenClock) -> None:
+    browser, session = make_session(work, make_user(work))
+    clock.advance(10)
+    end_session(work, browser, session)
+    clock.advance(14 * DAY)
+    assert "sessions" not in sweep(work)
+    clock.advance(0.001)
+    assert sweep(work)["sessions"] == 1
+
+
+def test_ended_session_stays_while_grants_of_it_may_live(make_gatepost: Callable[..., Gatepost]) -> None:
+    gatepost = make_gatepost(session_lifetime=90 * DAY, session_idle_lifetime=90 * DAY, refresh_token_lifetime=90 * DAY)
+    with gatepost.work() as work:
+        user = make_user(work)
+        browser, first = make_session(work, user)
+        online = make_grant(work, make_client(work), user, scope="openid", session=first)
+        gatepost.clock.advance(DAY)
+        _, second = make_session(work, user, browser)
+        gatepost.clock.advance(30 * DAY)
+        sweep(work)
+        end_session(work, browser, second)
+        assert online.revocation_reason == "signed_out"
+
+
+def test_browser_goes_a_day_after_its_last_sign_in_when_nobody_is_known_on_it(
+    work: UnitOfWork, clock: FrozenClock
+) -> None:
+    create_browser(work)
+    make_session(work, make_user(work))
+    clock.advance(DAY)
+    assert sweep(work) == {}
+    clock.advance(0.001)
+    assert sweep(work) == {"browsers": 1}
+    assert count(work, Browser) == 1
+
+
+def test_sealed_answer_is_erased_when_its_window_is_over_and_the_token_stays(
+    work: UnitOfWork, clock: FrozenClock
+) -> None:
+    token = issue_refresh_token(work, make_grant(work))
+    row = find_refresh_token(work, token)
+    assert row is not None
+    assert consume_refresh_token(work, row)
+    keep_replay(work, row, token, "openid", {"access_token": "x"})
+    clock.advance(30)
+    assert sweep(work) == {}
+    assert find_replay(work, token, row.client_id, "openid")
+    clock.advance(0.001)
+    assert sweep(work) == {"replays": 1}
+    row = find_refresh_token(work, token)
+    assert row is not None
+    assert (row.replay, row.replay_scope) == (None, None)
+
+
+def test_everything_under_a_grant_goes_with_it(work: UnitOfWork, clock: FrozenClock) -> None:
+    over = make_grant(work)
+    issue_refresh_token(work, over)
+    issue_authorization_code(work, over, REDIRECT_URI, None)
+    revoke_grant(work, over, "a reason")
+    clock.advance(900 + DAY + 1)
+    assert sweep(work) == {"authorization_codes": 1, "grants": 1}
+    assert count(work, RefreshToken) == 0
+
+
+def test_live_deployment_loses_nothing(work: UnitOfWork) -> None:
+    user, client = make_user(work), make_client(work)
+    browser, session = make_session(work, user)
+    park_request(work, client, {}, browser)
+    granted = make_grant(work, client, user, session=session)
+    issue_authorization_code(work, granted, REDIRECT_URI, None)
+    issue_refresh_token(work, granted)
+    issue_client_secret(work, client)
+    revocation(work)
+    attempts(work)
+    assert sweep(work) == {}
+
+
+def test_at_most_one_batch_goes_at_a_time(work: UnitOfWork, clock: FrozenClock) -> None:
+    for number in range(5):
+        revoke_access_token(work, f"jti{number}", "a-client", work.now)
+    clock.advance(1)
+    swept: list[dict[str, Any]] = [sweep(work, batch=2) for _ in range(4)]
+    assert swept == [*[{"revoked_access_tokens": 2}] * 2, {"revoked_access_tokens": 1}, {}]
+
+
+def test_sweep_on_an_empty_deployment_removes_nothing(work: UnitOfWork) -> None:
+    assert sweep(work) == {}
+
+
+def test_rules_name_their_tables_and_leave_the_lasting_ones_alone() -> None:
+    for name, (table, column, _) in RULES.items():
+        assert table.__tablename__ == name
+        assert column.class_ is table
+    assert set(METADATA.tables) - set(RULES) == {"audit_events", "clients", "consents", "signing_keys", "users"}
