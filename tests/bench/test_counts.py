@@ -1,0 +1,134 @@
+"""What each request may cost, counted: a regression fails here on any machine, an improvement lowers a number.
+
+Every request is sent once before it is counted, so that what happens once per process (keys parsed, statements
+compiled, connections opened) is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from werkzeug.test import TestResponse
+
+from tests.bench.counting import Counts, Recorder
+from tests.support.application import Gatepost
+from tests.support.deployment import GatepostMaker
+from tests.support.flow import Flow, basic, flow_of
+
+COSTS: dict[str, Counts] = {
+    "client_credentials": Counts(statements=4, commits=1, signatures=1),
+    "client_credentials ES256": Counts(statements=4, commits=1, signatures=1),
+    "code exchange": Counts(statements=10, commits=1, signatures=2),
+    "refresh": Counts(statements=13, commits=1, signatures=2),
+    "introspection": Counts(statements=6, commits=0, signatures=0, public_keys=1),
+    "introspection, client's own token": Counts(statements=4, commits=0, signatures=0, public_keys=1),
+    "userinfo": Counts(statements=5, commits=0, signatures=0, public_keys=1),
+    "JWKS": Counts(statements=1, commits=0, signatures=0),
+    "discovery": Counts(statements=0, commits=0, signatures=0),
+}
+"""The one place: what a request of each kind costs today."""
+
+Request = Callable[[], TestResponse]
+
+
+@pytest.fixture
+def service(make_gatepost: GatepostMaker) -> Gatepost:
+    return make_gatepost(scopes={"notes:read": "Read your notes"})
+
+
+@pytest.fixture
+def recorder(service: Gatepost, monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    return Recorder(service.engine, monkeypatch)
+
+
+class Requests:
+    """One function per row of the table: it makes ready what the request needs and returns the request."""
+
+    def __init__(self, service: Gatepost) -> None:
+        self.service = service
+        self.web = flow_of(service, redirect_uris=("https://app.example/cb",))
+        self.machine = flow_of(service, "machine", scope="notes:read")
+        self._refresh_token = ""
+
+    def client_credentials(self) -> Request:
+        return lambda: self.machine.post_token(grant_type="client_credentials")
+
+    def client_credentials_es256(self) -> Request:
+        self.service.change_client(self.machine.client.id, access_token_signed_response_alg="ES256")
+        return self.client_credentials()
+
+    def code_exchange(self) -> Request:
+        codes = [self.web.code(), self.web.code()]
+        return lambda: self.web.redeem(codes.pop())
+
+    def refresh(self) -> Request:
+        self._refresh_token = self.web.tokens()["refresh_token"]
+
+        def send() -> TestResponse:
+            response = self.web.refresh(self._refresh_token)
+            self._refresh_token = response.get_json()["refresh_token"]
+            return response
+
+        return send
+
+    def introspection(self) -> Request:
+        return lambda token=self.web.tokens()["access_token"]: self._introspect(self.web, token)
+
+    def introspection_of_the_clients_own(self) -> Request:
+        token = self.client_credentials()().get_json()["access_token"]
+        return lambda: self._introspect(self.machine, token)
+
+    def userinfo(self) -> Request:
+        headers = {"Authorization": f"Bearer {self.web.tokens()['access_token']}"}
+        return lambda: self.service.browser().get("/oauth/userinfo", headers=headers)
+
+    def jwks(self) -> Request:
+        return lambda: self.service.browser().get("/.well-known/jwks.json")
+
+    def discovery(self) -> Request:
+        return lambda: self.service.browser().get("/.well-known/openid-configuration")
+
+    def _introspect(self, flow: Flow, token: str) -> TestResponse:
+        headers = basic(flow.client.id, flow.secret or "")
+        return self.service.browser().post("/oauth/introspect", data={"token": token}, headers=headers)
+
+
+REQUESTS: dict[str, Any] = {
+    "client_credentials": Requests.client_credentials,
+    "client_credentials ES256": Requests.client_credentials_es256,
+    "code exchange": Requests.code_exchange,
+    "refresh": Requests.refresh,
+    "introspection": Requests.introspection,
+    "introspection, client's own token": Requests.introspection_of_the_clients_own,
+    "userinfo": Requests.userinfo,
+    "JWKS": Requests.jwks,
+    "discovery": Requests.discovery,
+}
+
+
+@pytest.mark.parametrize("name", COSTS)
+def test_request_costs_what_the_table_says_when_the_process_is_warm(
+    name: str, service: Gatepost, recorder: Recorder
+) -> None:
+    send = REQUESTS[name](Requests(service))
+    assert send().status_code == 200
+    with recorder.counting() as counts:
+        response = send()
+    assert response.status_code == 200, response.text
+    assert response.get_json().get("active", True) is True
+    assert counts() == COSTS[name], "\n".join(recorder.statements)
+
+
+def test_table_and_requests_name_the_same() -> None:
+    assert list(COSTS) == list(REQUESTS)
+
+
+def test_private_key_is_parsed_once_when_a_process_begins(service: Gatepost, recorder: Recorder) -> None:
+    requests = Requests(service)
+    service.runtime.parsed_keys.clear()
+    with recorder.counting() as counts:
+        for _ in range(3):
+            requests.client_credentials()()
+    assert (counts().private_keys, counts().signatures) == (1, 3)
