@@ -135,18 +135,24 @@ def test_audience_is_the_issuer_unless_one_is_set(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    "url", ["sqlite:///var/x.sqlite", "postgresql://u:p@db/name", "postgresql+psycopg://db/name", "sqlite://"]
+    "url", ["sqlite:///var/x.sqlite", "sqlite:////x.sqlite", "postgresql://u:p@db/name", "postgresql+psycopg://db/name"]
 )
 def test_database_url_is_taken_when_the_database_is_known(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     assert loaded(monkeypatch, DATABASE_URL=url).database_url.get_secret_value() == url
 
 
-@pytest.mark.parametrize("url", ["mysql://u:hunter2@db/x", "u:hunter2@db", "/var/hunter2.sqlite", ""])
-def test_database_url_is_refused_without_showing_it_when_the_database_is_unknown(
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("mysql://u:hunter2@db/x", "u:hunter2@db", "/var/hunter2.sqlite", "", "postgresql://u:hunter2@db:port/x"),
+        *("postgresql+pg8000://u:hunter2@db/x", "postgresql://u:hunter2@db", "sqlite://", "sqlite:///:memory:"),
+    ],
+)
+def test_database_url_is_refused_without_showing_it_when_it_leads_nowhere(
     monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     message = refusal(monkeypatch, DATABASE_URL=url)
-    assert message == "GATEPOST_DATABASE_URL: must begin with sqlite:// or postgresql://"
+    assert message == "GATEPOST_DATABASE_URL: must be sqlite:///path or postgresql://user:password@host/name"
 
 
 def test_database_password_is_masked_when_settings_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -334,6 +340,12 @@ def test_file_twin_is_refused_when_it_cannot_be_read(
 ) -> None:
     message = refusal(monkeypatch, DATABASE_URL_FILE=str(tmp_path / path))
     assert message.startswith(f"GATEPOST_DATABASE_URL_FILE names {tmp_path / path}, which cannot be read")
+
+
+def test_dotenv_is_refused_when_it_is_not_text(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"GATEPOST_ISSUER_NAME=\xff\xfe")
+    with pytest.raises(ConfigurationError, match=r"The file \.env is not UTF-8 text\."):
+        load_settings()
 
 
 def test_file_twin_is_refused_when_it_is_not_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_every_fault_is_told_when_settings_are_wrong(empty_cli: Cli) -> None:
     result = empty_cli.run("config", "check")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "GATEPOST_ISSUER: must not end in a slash" in result.stderr
-    assert "GATEPOST_DATABASE_URL: must begin with" in result.stderr
+    assert "GATEPOST_DATABASE_URL: must be sqlite:///path or postgresql://" in result.stderr
     assert "hunter2" not in result.stderr
     assert "Traceback" not in result.stderr
 

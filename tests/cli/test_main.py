@@ -154,7 +154,7 @@ KEYRING_FAULTS: list[tuple[Callable[[Cli], None], str]] = [
 FAULTS: list[tuple[Callable[[Cli], None], str]] = [
     (database_away, "Check GATEPOST_DATABASE_URL"),
     (database_not_one, "GATEPOST_DATABASE_URL"),
-    (database_folder_is_a_file, "GATEPOST_DATABASE_URL"),
+    (database_folder_is_a_file, "GATEPOST_DATABASE_URL: the folder file cannot be made"),
     (database_url_nonsense, "GATEPOST_DATABASE_URL"),
     (wrong_issuer, "GATEPOST_ISSUER: must be https"),
     (unreadable_file_twin, "GATEPOST_DATABASE_URL_FILE names /nowhere/at/all"),

@@ -161,7 +161,7 @@ REFUSALS: list[tuple[Callable[[Cli], None], str]] = [
     (another_keyring, "encrypted under a key that is not in this keyring"),
     (no_database, "The database is not at this version's schema. Run: gatepost db upgrade"),
     (older_schema, "The database is not at this version's schema. Run: gatepost db upgrade"),
-    (database_away, "The database does not answer. Check GATEPOST_DATABASE_URL."),
+    (database_away, "The database does not answer, or was never made. Check GATEPOST_DATABASE_URL"),
     (demo_user, "This database holds the demo user and clients of `gatepost dev`. Use another database"),
     (demo_client, "This database holds the demo user and clients of `gatepost dev`. Use another database"),
     (bad_bind, "GATEPOST_BIND: 'localhost' is not HOST:PORT, such as 127.0.0.1:8000."),
@@ -201,5 +201,5 @@ def test_flag_is_a_usage_error_when_its_value_is_none(ready: Cli, options: tuple
 @pytest.mark.postgres
 def test_start_is_refused_when_postgresql_does_not_answer(ready: Cli, started: list[dict[str, Any]]) -> None:
     ready.variables["GATEPOST_DATABASE_URL"] = "postgresql://127.0.0.1:1/gate"
-    assert ready.fault("serve") == "The database does not answer. Check GATEPOST_DATABASE_URL."
+    assert ready.fault("serve").startswith("The database does not answer, or was never made.")
     assert started == []

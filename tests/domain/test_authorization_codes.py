@@ -145,6 +145,16 @@ def test_grant_is_revoked_once_when_a_code_comes_back_often(work: UnitOfWork) ->
     assert len(audited(work, AuditEvent.GRANT_REVOKED)) == 1
 
 
+def test_nothing_happens_when_the_grant_of_a_code_is_gone_meanwhile(work: UnitOfWork) -> None:
+    grant = make_grant(work)
+    row = find_authorization_code(work, issue_authorization_code(work, grant, REDIRECT_URI, None))
+    assert row is not None
+    work.db.connection().exec_driver_sql("DELETE FROM grants")
+    work.db.expunge(grant)
+    revoke_for_reuse(work, row)
+    assert audited(work, AuditEvent.AUTHORIZATION_CODE_REUSED) == []
+
+
 def test_no_secret_stands_in_the_database_file_in_plain_text(gatepost: Gatepost) -> None:
     with gatepost.work() as work:
         client = make_client(work)

@@ -77,12 +77,23 @@ def test_budgets_are_counted_apart(work: UnitOfWork) -> None:
 
 
 def test_attempt_counts_in_every_budget_and_the_longest_wait_is_told(work: UnitOfWork, clock: FrozenClock) -> None:
+    slow = Budget("account:one:anywhere", attempts=3, seconds=3600)
+    spend(work, BUDGET, slow, NETWORK, times=3)
+    clock.advance(100)
+    with pytest.raises(TooMany) as caught:
+        spend(work, BUDGET, slow, NETWORK)
+    assert caught.value.retry_after == 3500
+    assert work.db.get_one(LoginAttempts, "network:192.0.2.7").attempts == 4
+
+
+def test_network_alone_counts_when_it_is_used_up(work: UnitOfWork, clock: FrozenClock) -> None:
     spend(work, NETWORK, times=5)
     clock.advance(100)
     with pytest.raises(TooMany) as caught:
         spend(work, BUDGET, NETWORK)
     assert caught.value.retry_after == 3500
-    assert work.db.get_one(LoginAttempts, "account:one").attempts == 1
+    # Whoever invents addresses does not fill the table with them.
+    assert work.db.get(LoginAttempts, "account:one") is None
 
 
 def test_persons_own_attempts_are_forgiven_and_the_network_gets_one_back(work: UnitOfWork) -> None:

@@ -168,3 +168,31 @@ def test_hash_stays_when_the_parameters_did(work: UnitOfWork) -> None:
     before = user.password_hash
     assert verify_password(work, user, GOOD)
     assert user.password_hash == before
+
+
+class InterruptedHasher(PasswordHasher):
+    """Something else happens in the database while a password is being verified."""
+
+    def __init__(self, work: UnitOfWork, statement: str) -> None:
+        super().__init__(work.settings)
+        self.work, self.statement = work, statement
+
+    def verify(self, password_hash: str | None, password: str) -> bool:
+        self.work.db.flush()
+        self.work.db.connection().exec_driver_sql(self.statement)
+        return super().verify(password_hash, password)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        pytest.param("UPDATE users SET password_hash = 'another'", id="reset"),
+        pytest.param("UPDATE users SET password_hash = NULL", id="taken away"),
+        pytest.param("DELETE FROM users", id="deleted"),
+    ],
+)
+def test_old_password_is_wrong_when_it_was_replaced_while_it_was_verified(work: UnitOfWork, statement: str) -> None:
+    user = make_user(work, password=GOOD)
+    interrupted = replace(work, runtime=replace(work.runtime, password_hasher=InterruptedHasher(work, statement)))
+    assert not verify_password(interrupted, user, GOOD)
+    work.db.rollback()

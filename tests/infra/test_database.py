@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
@@ -258,12 +257,6 @@ def test_sqlite_path_is_the_working_directorys_and_its_folder_is_made(tmp_path: 
     url = parsed_url(Settings(_env_file=None, database_url="sqlite:///a/b/gate.sqlite"))
     assert url.database == str(tmp_path / "a" / "b" / "gate.sqlite")
     assert (tmp_path / "a" / "b").is_dir()
-
-
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
-def test_sqlite_in_memory_makes_no_folder(tmp_path: Path, url: str) -> None:
-    assert parsed_url(Settings(_env_file=None, database_url=url)).database in {None, "", ":memory:"}
-    assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgresql+psycopg"])

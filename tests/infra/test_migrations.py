@@ -19,7 +19,6 @@ from server.infra.database import Base, open_engine, open_session
 from server.infra.migrations import current_revision, newest_revision, rebuild, upgrade
 from server.infra.resources import MIGRATIONS
 
-
 ANY_ROW = text("INSERT INTO revoked_access_tokens VALUES ('a', CURRENT_TIMESTAMP, CURRENT_TIMESTAMP)")
 
 
