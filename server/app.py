@@ -65,7 +65,10 @@ def create_serving_app() -> Flask:
     configure_logging(settings)
     app = create_app(settings)
     Sweeper(context.parts_of(app).runtime).start()
-    app.wsgi_app = OneAtATime(app.wsgi_app, _MAXIMUM_BODY_BYTES)  # type: ignore[method-assign]
+    liveness_paths = frozenset({"/healthz", f"{settings.issuer_path}/healthz"})
+    app.wsgi_app = OneAtATime(  # type: ignore[method-assign]
+        app.wsgi_app, _MAXIMUM_BODY_BYTES, liveness_paths
+    )
     return app
 
 

@@ -22,6 +22,8 @@ from pydantic_settings import (
     SettingsConfigDict,
     SettingsError,
 )
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 
 PREFIX = "GATEPOST_"
 _URL = re.compile(r"[!-~]+")
@@ -160,8 +162,18 @@ class Settings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, value: SecretStr) -> SecretStr:
-        if not value.get_secret_value().startswith(("sqlite://", "postgresql://", "postgresql+psycopg://")):
-            raise ValueError("must begin with sqlite:// or postgresql://")
+        # Its text is not repeated in the message: it may hold a password.
+        sentence = "must be sqlite:///path or postgresql://user:password@host/name"
+        try:
+            url = make_url(value.get_secret_value())
+        except (ArgumentError, ValueError) as error:
+            raise ValueError(sentence) from error
+        if url.drivername not in {"sqlite", "postgresql", "postgresql+psycopg"} or url.database in {
+            None,
+            "",
+            ":memory:",
+        }:
+            raise ValueError(sentence)
         return value
 
     @field_validator("scopes")
@@ -218,6 +230,8 @@ def load_settings(**overrides: Any) -> Settings:
     """
     try:
         return Settings(**overrides)
+    except UnicodeDecodeError as error:
+        raise ConfigurationError("The file .env is not UTF-8 text.") from error
     except SettingsError as error:
         raise ConfigurationError(f'{PREFIX}SCOPES must be JSON, such as {{"notes:read": "Read your notes"}}') from error
     except ValidationError as error:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import click
+from sqlalchemy.exc import DatabaseError
 
 from server.config import ConfigurationError, Settings, load_settings
 from server.domain.actor import OPERATOR
@@ -28,22 +29,33 @@ def settings_or_exit(**overrides: Any) -> Settings:
 
 
 @contextmanager
-def operator_work(settings: Settings | None = None) -> Iterator[UnitOfWork]:
-    """One transaction on behalf of the operator; faults become sentences."""
-    settings = settings or settings_or_exit()
+def faults_as_sentences() -> Iterator[None]:
+    """Whatever an operator can mend is said in a sentence, with exit code 1."""
     try:
-        keyring = load_keyring(settings.keys_dir)
-        runtime = Runtime(settings, SystemClock(), keyring, PasswordHasher(settings))
-        with open_session(settings) as db:
-            yield UnitOfWork(runtime, db, OPERATOR)
+        yield
     except Invalid as error:
         raise click.ClickException(f"{error.field}: {error}") from error
-    except (DomainError, KeyringError) as error:
+    except (DomainError, KeyringError, ConfigurationError) as error:
         raise click.ClickException(str(error)) from error
     except OUTAGES as error:
         raise click.ClickException(
             "The database does not answer, or was never made. Check GATEPOST_DATABASE_URL and run: gatepost db upgrade"
         ) from error
+    except DatabaseError as error:
+        raise click.ClickException(
+            "The database was never made, or is none. Check GATEPOST_DATABASE_URL and run: gatepost db upgrade"
+        ) from error
+
+
+@contextmanager
+def operator_work(settings: Settings | None = None) -> Iterator[UnitOfWork]:
+    """One transaction on behalf of the operator; faults become sentences."""
+    settings = settings or settings_or_exit()
+    with faults_as_sentences():
+        keyring = load_keyring(settings.keys_dir)
+        runtime = Runtime(settings, SystemClock(), keyring, PasswordHasher(settings))
+        with open_session(settings) as db:
+            yield UnitOfWork(runtime, db, OPERATOR)
 
 
 def show(document: Any, as_json: bool) -> None:

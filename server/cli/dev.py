@@ -13,11 +13,10 @@ from typing import Any, Final
 import click
 from waitress.server import create_server
 
-from server.cli.console import operator_work, settings_or_exit
+from server.cli.console import faults_as_sentences, operator_work, settings_or_exit
 from server.config import Settings
 from server.domain import clients, demo_seed, signing_keys, users
 from server.domain.demo_seed import DemoCredentials
-from server.infra.database import OUTAGES
 from server.infra.keyring import FILE_NAME, create_keyring
 from server.infra.migrations import current_revision, rebuild, upgrade
 from server.infra.ports import is_free
@@ -37,14 +36,12 @@ def dev(host: str, port: int, reset: bool) -> None:
     settings = _dev_settings(port)
     if not is_free(host, port):
         raise click.ClickException(
-            f"Port {port} is in use. Stop the other server, or choose: gatepost dev --port {port + 1}"
+            f"Port {port} is in use. Stop the other server, or choose: gatepost dev --port {port % 65535 + 1}"
         )
-    if not (settings.keys_dir / FILE_NAME).exists():
-        create_keyring(settings.keys_dir)
-    try:
+    with faults_as_sentences():
+        if not (settings.keys_dir / FILE_NAME).exists():
+            create_keyring(settings.keys_dir)
         was_there = _prepare_database(settings, reset)
-    except OUTAGES as error:
-        raise click.ClickException("The database does not answer. Check GATEPOST_DATABASE_URL.") from error
     with operator_work(settings) as work:
         signing_keys.ensure_keys(work)
         credentials = demo_seed.seed(work, settings.url("/dev/try/callback"), _read_credentials())

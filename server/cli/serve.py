@@ -11,12 +11,11 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
 
-from server.cli.console import operator_work, settings_or_exit
+from server.cli.console import faults_as_sentences, operator_work, settings_or_exit
 from server.config import Settings
 from server.domain import clients, signing_keys, users
 from server.domain.key_rotation import remove_retired_keys
 from server.domain.unit_of_work import UnitOfWork
-from server.infra.database import OUTAGES
 from server.infra.jose import SIGNING_ALGORITHMS
 from server.infra.migrations import current_revision, newest_revision
 from server.infra.ports import is_free, split_bind
@@ -66,10 +65,8 @@ def check_ready(settings: Settings) -> None:
     """
     if settings.environment != "production":
         raise click.ClickException("GATEPOST_ENVIRONMENT is not production. Unset it, or use: gatepost dev")
-    try:
+    with faults_as_sentences():
         is_current = current_revision(settings) == newest_revision()
-    except OUTAGES as error:
-        raise click.ClickException("The database does not answer. Check GATEPOST_DATABASE_URL.") from error
     # The keyring is checked on the way: missing or readable by others, it does not load.
     if not is_current:
         raise click.ClickException("The database is not at this version's schema. Run: gatepost db upgrade")

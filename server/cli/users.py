@@ -29,7 +29,10 @@ def _describe(user: User) -> dict[str, Any]:
 
 def _read_password(from_stdin: bool) -> str | None:
     """A password from standard input: never from an argument, which other users of the machine could read."""
-    return sys.stdin.readline().rstrip("\r\n") if from_stdin else None
+    try:
+        return sys.stdin.readline().rstrip("\r\n") if from_stdin else None
+    except UnicodeDecodeError as error:
+        raise click.ClickException("The password on standard input is not UTF-8 text.") from error
 
 
 _stdin_option = click.option("--password-stdin", is_flag=True, help="Read the password from standard input.")

@@ -30,6 +30,7 @@ class AuditEvent(StrEnum):
     TOKEN_ISSUED = "token.issued"
     TOKEN_REVOKED = "token.revoked"
     REFRESH_TOKEN_ROTATED = "refresh_token.rotated"
+    REFRESH_TOKEN_REPLAYED = "refresh_token.replayed"
     REFRESH_TOKEN_REUSED = "refresh_token.reused"
     GRANT_REVOKED = "grant.revoked"
     SIGNING_KEY_CREATED = "signing_key.created"

@@ -94,9 +94,9 @@ def get_open_request(work: UnitOfWork, request_id: str, browser: Browser | None)
     if browser is None or request.browser_id != browser.id:
         raise Denied("This sign-in request was started in another browser.")
     if request.finished_at is not None:
-        raise Expired("This sign-in request has been answered already.")
+        raise Expired("This sign-in request has been answered already.", request.client_id)
     if is_expired(work.now, request.expires_at):
-        raise Expired("This sign-in request has expired.")
+        raise Expired("This sign-in request has expired.", request.client_id)
     return request
 
 
@@ -135,4 +135,4 @@ def finish_request(work: UnitOfWork, request: AuthorizationRequest, state: Reque
     )
     assert isinstance(result, CursorResult)
     if result.rowcount != 1:
-        raise Expired("This sign-in request has been answered already.")
+        raise Expired("This sign-in request has been answered already.", request.client_id)

@@ -23,7 +23,11 @@ class Denied(DomainError):
 
 
 class Expired(DomainError):
-    """It was good once."""
+    """It was good once; `client_id` is the client it was for."""
+
+    def __init__(self, sentence: str, client_id: str | None = None) -> None:
+        super().__init__(sentence)
+        self.client_id = client_id
 
 
 class TooMany(DomainError):

@@ -63,8 +63,10 @@ RULES: Final[dict[str, Rule]] = {
     "sessions": (
         Session,
         Session.id,
-        lambda work: or_(
-            Session.ended_at < work.now - _CHOOSER_MEMORY, Session.expires_at < work.now - _CHOOSER_MEMORY
+        # Not before its last possible end: signing out still looks for the grants of sessions that were replaced.
+        lambda work: and_(
+            Session.ends_at < work.now,
+            or_(Session.ended_at < work.now - _CHOOSER_MEMORY, Session.expires_at < work.now - _CHOOSER_MEMORY),
         ),
     ),
     "browsers": (

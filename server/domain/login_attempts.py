@@ -31,10 +31,14 @@ def spend_attempt(work: UnitOfWork, budgets: tuple[Budget, ...]) -> None:
     Raises:
         TooMany: when one of them is used up, with the seconds until the last of those is not.
     """
-    waits = [_spend(work, budget) for budget in budgets]
-    longest = max(waits)
-    if longest > 0:
-        raise TooMany("Too many attempts to sign in.", retry_after=longest)
+    ordered = _in_order(budgets)
+    by_network = [budget for budget in ordered if not budget.bucket.startswith(FORGIVING)]
+    by_account = [budget for budget in ordered if budget.bucket.startswith(FORGIVING)]
+    # The network first, and alone when it is used up: whoever invents addresses shall not fill the table with them.
+    for group in (by_network, by_account):
+        longest = max((_spend(work, budget) for budget in group), default=0)
+        if longest > 0:
+            raise TooMany("Too many attempts to sign in.", retry_after=longest)
 
 
 def _spend(work: UnitOfWork, budget: Budget) -> int:
@@ -59,11 +63,17 @@ def _spend(work: UnitOfWork, budget: Budget) -> int:
 
 
 def give_back(work: UnitOfWork, budgets: tuple[Budget, ...]) -> None:
-    """Clears what a successful sign-in proves to have been the person's own attempts; a network gets nothing back."""
-    buckets = [budget.bucket for budget in budgets if budget.bucket.startswith(FORGIVING)]
-    work.db.execute(
-        update(LoginAttempts)
-        .where(LoginAttempts.bucket.in_(buckets))
-        .values(attempts=0)
-        .execution_options(synchronize_session=False)
-    )
+    """After a success: account and device forgive all that came before, the network this one attempt alone."""
+    for budget in _in_order(budgets):
+        left = 0 if budget.bucket.startswith(FORGIVING) else LoginAttempts.attempts - 1
+        work.db.execute(
+            update(LoginAttempts)
+            .where(LoginAttempts.bucket == budget.bucket)
+            .values(attempts=left)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def _in_order(budgets: tuple[Budget, ...]) -> list[Budget]:
+    """Always the same order, so that simultaneous sign-ins wait for each other and never deadlock."""
+    return sorted(budgets, key=lambda budget: (budget.bucket.startswith(FORGIVING), budget.bucket))

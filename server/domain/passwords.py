@@ -39,6 +39,15 @@ def verify_password(work: UnitOfWork, user: User | None, password: str) -> bool:
     stored = user.password_hash if user is not None else None
     if not hasher.verify(stored, _normalized(password)):
         return False
-    if user is not None and stored is not None and hasher.needs_rehash(stored):
+    if user is None or not _is_unchanged(work, user, stored):
+        return False
+    if stored is not None and hasher.needs_rehash(stored):
         user.password_hash = hasher.hash(_normalized(password))
     return True
+
+
+def _is_unchanged(work: UnitOfWork, user: User, stored: str | None) -> bool:
+    """Whether the password is still the one that was verified: hashing takes long enough for a reset to happen."""
+    work.db.flush()
+    work.db.refresh(user, with_for_update=True)
+    return user.password_hash == stored

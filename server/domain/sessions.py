@@ -120,9 +120,7 @@ def replace_secret(work: UnitOfWork, browser: Browser, signing_in: User | None =
         Denied: when the request named the browser by a secret that was replaced meanwhile, unless `signing_in` is the
             person who has just signed in there.
     """
-    # Locked, so that of two requests at once the second sees what the first did.
-    work.db.flush()
-    work.db.refresh(browser, with_for_update=True)
+    lock_browser(work, browser)
     if browser.presented_digest != browser.secret_digest and not _has_just_signed_in(work, browser, signing_in):
         raise Denied("Your session has just changed in another tab. Reload this page.")
     secret = secrets.new_secret(_SECRET_PREFIX)
@@ -130,6 +128,15 @@ def replace_secret(work: UnitOfWork, browser: Browser, signing_in: User | None =
     browser.secret_digest = browser.presented_digest = secrets.digest(secret)
     browser.secret_replaced_at = browser.last_seen_at = work.now
     return secret
+
+
+def lock_browser(work: UnitOfWork, browser: Browser) -> None:
+    """Reads the browser's row anew and holds it, so that of two requests at once the second sees what the first did.
+
+    Whoever changes sessions takes the browser's row first: with one order there are no deadlocks.
+    """
+    work.db.flush()
+    work.db.refresh(browser, with_for_update=True)
 
 
 def _has_just_signed_in(work: UnitOfWork, browser: Browser, user: User | None) -> bool:

@@ -23,7 +23,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import DeclarativeBase, Session, scoped_session
 from sqlalchemy.types import TypeDecorator
 
-from server.config import Settings
+from server.config import ConfigurationError, Settings
 
 #: What the driver raises when the database is away, busy or full: answered with 503, never with a refusal.
 OUTAGES: Final = (OperationalError, InterfaceError, PoolTimeoutError)
@@ -79,10 +79,17 @@ def database_url(settings: Settings) -> URL:
     if url.drivername == "postgresql":
         url = url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() == "sqlite" and url.database not in {None, "", ":memory:"}:
-        Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(Path(str(url.database)).parent)
         # Flask-SQLAlchemy reads a relative path as one of its instance folder; ours is the working directory's.
         url = url.set(database=str(Path(str(url.database)).absolute()))
     return url
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"GATEPOST_DATABASE_URL: the folder {folder} cannot be made.") from error
 
 
 def engine_options(settings: Settings) -> dict[str, Any]:
@@ -97,7 +104,16 @@ def engine_options(settings: Settings) -> dict[str, Any]:
         "hide_parameters": True,
         "pool_pre_ping": True,
         "pool_timeout": 2,
-        "connect_args": {"connect_timeout": 2, "options": "-c statement_timeout=5000 -c timezone=UTC"},
+        "connect_args": {
+            "connect_timeout": 2,
+            "options": "-c statement_timeout=5000 -c timezone=UTC",
+            # A database that vanished without a word is noticed within seconds, not within the kernel's minutes.
+            "keepalives": 1,
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 10_000,
+        },
     }
 
 
@@ -134,7 +150,12 @@ def commit_before_raising(db: DatabaseSession) -> None:
 
 def open_engine(settings: Settings) -> Engine:
     """An engine of its own, for the command line and for migrations."""
-    engine = create_engine(database_url(settings), **engine_options(settings))
+    try:
+        engine = create_engine(database_url(settings), **engine_options(settings))
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            "GATEPOST_DATABASE_URL: PostgreSQL needs the extra: pip install 'gatepost[postgres]'"
+        ) from error
     prepare_engine(engine)
     return engine
 

@@ -9,7 +9,8 @@ from flask import Flask, jsonify, request
 from flask.wrappers import Response
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from server.domain.errors import Conflict, Denied, DomainError, Expired, Invalid, NotFound
+from server.domain.clients import Client, find_client
+from server.domain.errors import Conflict, Denied, DomainError, Expired, Invalid, NotFound, TooMany
 from server.infra.database import database, is_outage
 from server.protocol.errors import OAuth2Error
 from server.web.context import current_request_id, current_work
@@ -24,6 +25,7 @@ _STATUS_OF: Final[dict[type[DomainError], int]] = {
     Expired: 410,
     Conflict: 409,
     Invalid: 400,
+    TooMany: 429,
 }
 _START_AGAIN: Final = "Go back to the app you came from and start again."
 _HTTP_SENTENCES: Final = {
@@ -65,15 +67,14 @@ def _on_oauth_error(error: OAuth2Error) -> Response:
         "This sign-in link isn't valid",
         "The app you came from sent us a request we can't accept.",
         advice="Go back to the app and try again. If it happens again, the app's developer has to mend it.",
-        application=_application_of(error),
+        application=_application_of_client(getattr(error, "client", None)),
         code=error.error,
         description=error.description,
         parameter=getattr(error, "parameter", None),
     )
 
 
-def _application_of(error: OAuth2Error) -> Application | None:
-    client = getattr(error, "client", None)
+def _application_of_client(client: Client | None) -> Application | None:
     return application(client, client.redirect_uris[0]) if client is not None and client.redirect_uris else None
 
 
@@ -82,7 +83,11 @@ def _on_domain_error(error: DomainError) -> Response:
     status = _STATUS_OF.get(type(error), 400)
     if _is_machine():
         return _machine_error(status, "invalid_request", str(error))
-    return error_page(status, "This didn't work", str(error), advice=_START_AGAIN)
+    client_id = error.client_id if isinstance(error, Expired) else None
+    client = find_client(current_work(), client_id) if client_id else None
+    return error_page(
+        status, "This didn't work", str(error), advice=_START_AGAIN, application=_application_of_client(client)
+    )
 
 
 def _on_http_error(error: HTTPException) -> Response:

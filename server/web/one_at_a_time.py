@@ -20,22 +20,22 @@ if TYPE_CHECKING:
 class OneAtATime:
     """Wraps a WSGI application; one instance a process."""
 
-    def __init__(self, application: WSGIApplication, maximum_body_bytes: int) -> None:
+    def __init__(
+        self, application: WSGIApplication, maximum_body_bytes: int, liveness_paths: frozenset[str] = frozenset()
+    ) -> None:
         self._application = application
         self._maximum_body_bytes = maximum_body_bytes
+        self._liveness_paths = liveness_paths
         self._gate = threading.Lock()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Waits for the body, then for the application."""
-        length = int(environ.get("CONTENT_LENGTH") or 0)
-        # A larger one is refused unread.
-        if 0 < length <= self._maximum_body_bytes:
-            body = environ["wsgi.input"].read(length)
-            if len(body) < length:
-                # RFC 9112 §8: what arrived is not what was meant.
-                start_response("400 Bad Request", [("Content-Length", "0"), ("Connection", "close")])
-                return []
-            environ["wsgi.input"] = io.BytesIO(body)
+        if not self._has_whole_body(environ):
+            start_response("400 Bad Request", [("Content-Length", "0"), ("Connection", "close")])
+            return []
+        if environ["PATH_INFO"] in self._liveness_paths:
+            # Liveness does not wait for whoever waits for the database.
+            return self._application(environ, start_response)
         with self._gate:
             answer = self._application(environ, start_response)
             try:
@@ -44,3 +44,16 @@ class OneAtATime:
                 close = getattr(answer, "close", None)
                 if close is not None:
                     close()
+
+    def _has_whole_body(self, environ: WSGIEnvironment) -> bool:
+        """Reads the body; of one that was cut off what arrived is not what was meant (RFC 9112 §8)."""
+        announced = environ.get("CONTENT_LENGTH") or "0"
+        if not (announced.isascii() and announced.isdigit()):
+            return False
+        length = int(announced)
+        # A larger one is refused unread.
+        if 0 < length <= self._maximum_body_bytes:
+            body = environ["wsgi.input"].read(length)
+            environ["wsgi.input"] = io.BytesIO(body)
+            return len(body) == length
+        return True

@@ -24,7 +24,7 @@ class Budget:
     seconds: int
 
 
-#: Whether a success gives the attempt back: a person's own account forgives, a network never does.
+#: What a success clears: a person's own account and device forgive, a network only takes no offence at the success.
 FORGIVING: Final = ("account:", "device:")
 
 

@@ -32,6 +32,8 @@ from server.protocol.tokens.id_token import verify_id_token_hint
 
 PROMPTS: Final = ("none", "login", "consent", "select_account")
 _MAXIMUM_CHARACTERS: Final = 4000
+#: What the parked request keeps as it came.
+_KEPT: Final = ("scope", "state", "nonce", "login_hint")
 _MAXIMUM_MAX_AGE: Final = 10 * 365 * 86400
 
 
@@ -98,13 +100,17 @@ def check_response_mode(context: AuthorizationContext) -> None:
 
 
 def check_parameters(context: AuthorizationContext) -> None:
-    """No parameter is repeated (RFC 6749 §3.1), too long to keep, or has a NUL, which no text column holds."""
+    """No parameter is repeated (RFC 6749 §3.1); those that are kept are short enough and have no NUL.
+
+    No text column holds a NUL; `state`, which is given back as it came, is kept in another way.
+    """
     context.parameters.check_not_repeated()
-    for name, value in context.parameters.data.items():
+    for name in _KEPT:
+        value = context.parameters.get(name) or ""
         if "\0" in value and name != "state":
-            raise InvalidRequest("A parameter has a NUL character.", parameter=name if name.isidentifier() else None)
+            raise InvalidRequest("A parameter has a NUL character.", parameter=name)
         if len(value) > _MAXIMUM_CHARACTERS:
-            raise InvalidRequest("A parameter is too long.", parameter=name if name.isidentifier() else None)
+            raise InvalidRequest("A parameter is too long.", parameter=name)
 
 
 def check_request_objects(context: AuthorizationContext) -> None:

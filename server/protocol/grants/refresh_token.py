@@ -134,4 +134,11 @@ class RefreshTokenGrant(grants.RefreshTokenGrant):
         if response is None:
             revoke_for_reuse(work, presented.row, presented_by=client.id)
             raise _refusal("used before; the family was revoked")
+        audit_log.record(
+            work,
+            AuditEvent.REFRESH_TOKEN_REPLAYED,
+            user_id=presented.user.id,
+            client_id=client.id,
+            grant_id=presented.grant.id,
+        )
         return response

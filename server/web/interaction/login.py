@@ -49,6 +49,8 @@ def submit_login() -> Response:
             raise
         return _login_page(pending, browser, error=str(refusal), status=400)
     except TooMany as refusal:
+        if superseded is not None:
+            raise
         page = _login_page(pending, browser, error=f"{refusal} Try again in {_words(refusal.retry_after)}.", status=429)
         page.headers["Retry-After"] = str(refusal.retry_after)
         return page

@@ -11,7 +11,7 @@ from server.web.context import act_as_user, current_work
 from server.web.csrf import check_csrf, csrf_token
 from server.web.interaction.signed_in import signed_in_users
 from server.web.pages import page_url, person, render
-from server.web.session_cookie import known_browser, plant
+from server.web.session_cookie import known_browser, plant, superseded_browser
 from server.web.transaction import in_transaction
 
 _PURPOSE = "logout"
@@ -38,10 +38,14 @@ def submit_logout() -> Response:
     check_csrf(_PURPOSE)
     if request.form.get("decision") != "sign_out":
         return redirect_to(page_url(""))
+    superseded = superseded_browser()
+    if superseded is not None and superseded.current_session_id is None:
+        # The second half of a double click: the first has done it.
+        return redirect_to(page_url("signed-out"))
     browser = known_browser()
+    plant(sessions.replace_secret(current_work(), browser))
     for session in sessions.list_sessions(current_work(), browser):
         sessions.end_session(act_as_user(session.user_id), browser, session)
-    plant(sessions.replace_secret(current_work(), browser))
     response = redirect_to(page_url("signed-out"))
     response.headers["Clear-Site-Data"] = '"cache", "storage"'
     return response

@@ -51,6 +51,7 @@ def submit_select_account() -> Response:
     """One of them, another, or one fewer."""
     pending, browser = required_request(), ensure_browser()
     check_csrf(_purpose(pending))
+    sessions.lock_browser(current_work(), browser)
     known = {session.id: session for session in sessions.list_sessions(current_work(), browser)}
     removed = known.get(request.form.get("remove", ""))
     if removed is not None:

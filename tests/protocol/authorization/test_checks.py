@@ -191,8 +191,8 @@ REFUSED: tuple[tuple[str, dict[str, str | None], str], ...] = (
     ("request_uri", {"request_uri": "https://app.example/request"}, "request_uri_not_supported"),
     ("registration", {"registration": "{}"}, "registration_not_supported"),
     ("NUL in the nonce", {"nonce": "a\0b"}, "invalid_request"),
-    ("NUL in a parameter we do not know", {"unknown": "\0"}, "invalid_request"),
-    ("a parameter of 4001 characters", {"state": "x" * 4001}, "invalid_request"),
+    ("a nonce of 4001 characters", {"nonce": "x" * 4001}, "invalid_request"),
+    ("a state of 4001 characters", {"state": "x" * 4001}, "invalid_request"),
 )  # fmt: skip
 
 
@@ -256,6 +256,8 @@ def test_parameter_counts_as_absent_when_it_is_empty(flow: Flow) -> None:
         {"login_hint": "somebody@example.com"},
         {"resource": "https://api.example"},
         {"nonce": "x" * 2000},
+        {"extra": "\0"},
+        {"extra": "x" * 4001},
     ],
     ids=str,
 )
