@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 
+from sqlalchemy import select
+
 from server.domain import audit_log
 from server.domain.audit_events import AuditEvent
 from server.domain.errors import Invalid
@@ -48,6 +50,6 @@ def verify_password(work: UnitOfWork, user: User | None, password: str) -> bool:
 
 def _is_unchanged(work: UnitOfWork, user: User, stored: str | None) -> bool:
     """Whether the password is still the one that was verified: hashing takes long enough for a reset to happen."""
-    work.db.flush()
-    work.db.refresh(user, with_for_update=True)
-    return user.password_hash == stored
+    query = select(User.password_hash).where(User.id == user.id).with_for_update()
+    row = work.db.execute(query).one_or_none()
+    return row is not None and row.password_hash == stored

@@ -134,9 +134,14 @@ def lock_browser(work: UnitOfWork, browser: Browser) -> None:
     """Reads the browser's row anew and holds it, so that of two requests at once the second sees what the first did.
 
     Whoever changes sessions takes the browser's row first: with one order there are no deadlocks.
+
+    Raises:
+        Denied: when housekeeping has just removed it.
     """
     work.db.flush()
-    work.db.refresh(browser, with_for_update=True)
+    query = select(Browser).where(Browser.id == browser.id).with_for_update()
+    if work.db.scalars(query.execution_options(populate_existing=True)).one_or_none() is None:
+        raise Denied("Your session has just ended. Reload this page.")
 
 
 def _has_just_signed_in(work: UnitOfWork, browser: Browser, user: User | None) -> bool:
