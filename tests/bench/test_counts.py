@@ -74,7 +74,8 @@ class Requests:
         return send
 
     def introspection(self) -> Request:
-        return lambda token=self.web.tokens()["access_token"]: self._introspect(self.web, token)
+        token = self.web.tokens()["access_token"]
+        return lambda: self._introspect(self.web, token)
 
     def introspection_of_the_clients_own(self) -> Request:
         token = self.client_credentials()().get_json()["access_token"]

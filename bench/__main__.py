@@ -1,0 +1,99 @@
+"""Measures Gatepost beside the machine's limits and beside other servers, and writes a report in Markdown."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import shlex
+import sys
+import tempfile
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench import campaign, report
+from bench.campaign import Plan
+from bench.load import Limits
+
+PEERS = ("oidc-provider", "django-oauth-toolkit")
+
+_EPILOG = """
+    The figure is CPU-µs per request: user and system time of the server's whole process tree, ended children included,
+    divided by the requests it answered. The load generator shares the machine's cores, so requests per second are what
+    the machine does with both on it. Each round measures every cell once, in random order; the report shows medians over
+    the rounds, their spread, and ratios to the floors of the same round. Everything listens on 127.0.0.1 only and lives
+    in a temporary folder.
+
+    Needs the packages of requirements-dev.lock; PostgreSQL's initdb and pg_ctl for the half with PostgreSQL; node and npm
+    for oidc-provider; a package index for django-oauth-toolkit. What is missing is left out, and the report says so.
+
+    Examples:
+
+      python -m bench --quick                      every cell once, briefly: does it all run?
+      python -m bench --output docs/performance.md the full report: a quiet machine, half an hour
+      python -m bench --only refresh --no-peers    one operation, with the floors
+      python -m bench --json samples.json          the samples too, for other arithmetic
+"""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m bench",
+        description=__doc__,
+        epilog=textwrap.dedent(_EPILOG),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="a smoke run: 1 round, 0.3 s a cell; its figures say nothing"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="rounds (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of load per cell and round (default: %(default)s)")
+    parser.add_argument(
+        "--requests", type=int, default=50_000, help="at most, per cell and round (default: %(default)s)"
+    )
+    parser.add_argument("--connections", type=int, default=16, help="keep-alive connections (default: %(default)s)")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="server processes (default: one a core)"
+    )
+    parser.add_argument(
+        "--database", choices=("sqlite", "postgres"), action="append", help="default: both; may be repeated"
+    )
+    parser.add_argument("--peer", choices=PEERS, action="append", help="default: all; may be repeated")
+    parser.add_argument("--no-peers", action="store_true", help="Gatepost and the floors alone")
+    parser.add_argument("--only", action="append", default=[], metavar="WORD", help="operations whose name contains it")
+    parser.add_argument("--seed", type=int, default=0, help="of the random order (default: %(default)s)")
+    parser.add_argument("--output", type=Path, help="where the report goes; default: standard output")
+    parser.add_argument("--json", type=Path, help="where the samples go, too")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs what the command line asks for; 1 when something answered wrongly."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = _parser().parse_args(given)
+    plan = Plan(
+        rounds=1 if options.quick else options.rounds,
+        limits=Limits(0.3 if options.quick else options.seconds, options.requests, options.connections),
+        workers=options.workers,
+        databases=tuple(options.database or ("sqlite", "postgres")),
+        peers=() if options.no_peers else tuple(options.peer or PEERS),
+        only=tuple(options.only),
+        seed=options.seed,
+    )
+    with tempfile.TemporaryDirectory(prefix="gatepost-bench-") as directory:
+        results = campaign.run(plan, Path(directory))
+    text = report.render(results, plan, shlex.join(["python", "-m", "bench", *given]))
+    if options.output:
+        options.output.write_text(text, encoding="utf-8")
+    else:
+        print(text)
+    if options.json:
+        samples = [dataclasses.asdict(sample) for sample in results.samples]
+        options.json.write_text(json.dumps({"samples": samples, "pss": results.pss}, indent=1), encoding="utf-8")
+    return 1 if any(sample.failures for sample in results.samples) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

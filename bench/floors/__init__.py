@@ -1,0 +1,1 @@
+"""What no server can go below on this machine; none of it is part of Gatepost."""

@@ -1,0 +1,174 @@
+"""Gatepost as `gatepost serve` runs it, driven from outside: through its commands, its pages and its endpoints."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import sqlite3
+from collections.abc import Callable
+from importlib.metadata import version
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+import psycopg
+
+from bench import http, load
+from bench.http import Answer
+from bench.load import Limits
+from bench.subject import (
+    CLIENT_CREDENTIALS,
+    CLIENT_CREDENTIALS_ES256,
+    CODE_EXCHANGE,
+    DISCOVERY,
+    INTROSPECTION,
+    JWKS,
+    LOGIN,
+    OPERATIONS,
+    PREPARED_PER_SECOND,
+    REFRESH,
+    USERINFO,
+    HttpSubject,
+    Work,
+)
+from tests.interop.person import Person
+from tests.support.servers import Server
+
+SETTINGS = {"GATEPOST_SCOPES": '{"notes:read": "Read your notes"}', "GATEPOST_LOG_LEVEL": "warning"}
+REDIRECT_URI = "https://bench.example/callback"
+SCOPE = "openid profile email offline_access"
+PASSWORD = "a long enough password"
+PEOPLE = 4
+_VERIFIER = "a-verifier-of-at-least-forty-three-characters-0123456789"
+_CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(_VERIFIER.encode()).digest()).rstrip(b"=").decode()
+
+
+class Gatepost(HttpSubject):
+    """A running server with clients and people in it."""
+
+    operations = OPERATIONS
+
+    def __init__(self, name: str, server: Server, workers: int, database_root: int | None) -> None:
+        super().__init__(name, server.port, server.process.pid, database_root)
+        self._server, self._workers = server, workers
+        self._machine = self._client("machine", "RS256")
+        self._machine_es256 = self._client("machine", "ES256")
+        self._web = self._client("web", "RS256")
+        for number in range(PEOPLE):
+            server.run("users", "create", _email(number), "--name", "Bench", "--password-stdin", stdin=PASSWORD)
+        self._cookies = self._sign_in()
+        self._makers: dict[str, Callable[[Limits], Work]] = {
+            CLIENT_CREDENTIALS: lambda _: self._client_credentials(self._machine),
+            CLIENT_CREDENTIALS_ES256: lambda _: self._client_credentials(self._machine_es256),
+            CODE_EXCHANGE: lambda limits: Work(http.each_once(self._redemptions(_prepared(CODE_EXCHANGE, limits)))),
+            REFRESH: self._refreshes,
+            INTROSPECTION: lambda _: Work(http.the_same(self._post("/oauth/introspect", {"token": self._token()}))),
+            USERINFO: lambda _: Work(http.the_same(http.get(self.port, "/oauth/userinfo", http.bearer(self._token())))),
+            JWKS: lambda _: Work(http.the_same(http.get(self.port, "/.well-known/jwks.json"))),
+            DISCOVERY: lambda _: Work(http.the_same(http.get(self.port, "/.well-known/openid-configuration"))),
+            LOGIN: lambda limits: Work(http.each_once(self._logins(_prepared(LOGIN, limits))), expected=303),
+        }
+
+    def about(self) -> str:
+        """One line for the report."""
+        backend = "PostgreSQL, fsync on" if self.database_root else "SQLite, synchronous=FULL"
+        return f"`gatepost serve --workers {self._workers}` of this checkout, granian {version('granian')}, {backend}"
+
+    def prepare(self, operation: str, limits: Limits) -> Work:
+        """Makes ready what the operation needs, through the endpoints themselves."""
+        return self._makers[operation](limits)
+
+    def _client(self, client_type: str, algorithm: str) -> dict[str, str]:
+        """A new client; the header it authenticates with."""
+        options = {"machine": ["--scope", "notes:read"], "web": ["--redirect-uri", REDIRECT_URI, "--first-party"]}
+        name = f"bench-{client_type}-{algorithm.lower()}"
+        made = self._server.run_json(
+            "clients", "create", name, "--client-id", name, "--type", client_type, "--access-token-alg", algorithm,
+            *options[client_type],
+        )  # fmt: skip
+        return http.basic(name, made["client_secret"])
+
+    def _sign_in(self) -> dict[str, str]:
+        person = Person(_email(0), PASSWORD)
+        person.walk(self._server.url(self._authorization_path()), REDIRECT_URI)
+        cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in person.session.cookies)
+        return {"Cookie": cookies}
+
+    def _authorization_path(self) -> str:
+        query = {
+            "response_type": "code",
+            "client_id": "bench-web-rs256",
+            "redirect_uri": REDIRECT_URI,
+            "scope": SCOPE,
+            "state": "state",
+            "code_challenge": _CHALLENGE,
+            "code_challenge_method": "S256",
+        }
+        return f"/oauth/authorize?{urlencode(query)}"
+
+    def _post(self, path: str, form: dict[str, str], client: dict[str, str] | None = None) -> bytes:
+        return http.post(self.port, path, form, client or self._web)
+
+    def _client_credentials(self, client: dict[str, str]) -> Work:
+        form = {"grant_type": "client_credentials", "scope": "notes:read"}
+        return Work(http.the_same(self._post("/oauth/token", form, client)))
+
+    def _collect(self, requests: list[bytes], expected: int = 200) -> list[Answer]:
+        """The answers to requests that prepare others."""
+        answers: list[Answer] = []
+        limits = Limits(seconds=60, requests=len(requests), connections=min(8, len(requests)))
+        outcome = load.run(self.port, http.each_once(requests), limits, expected, keep=answers)
+        if outcome.unexpected is not None:
+            raise load.LoadFailed(f"{self.name}: {outcome.unexpected.status} {outcome.unexpected.body[:300]!r}")
+        return answers
+
+    def _redemptions(self, count: int) -> list[bytes]:
+        """Requests that each redeem a fresh code."""
+        authorization = http.get(self.port, self._authorization_path(), self._cookies)
+        answers = self._collect([authorization] * count, expected=303)
+        codes = [parse_qs(urlsplit(answer.header("Location")).query)["code"][0] for answer in answers]
+        form = {"grant_type": "authorization_code", "redirect_uri": REDIRECT_URI, "code_verifier": _VERIFIER}
+        return [self._post("/oauth/token", {**form, "code": code}) for code in codes]
+
+    def _token(self) -> str:
+        return str(self._collect(self._redemptions(1))[0].json()["access_token"])
+
+    def _refreshes(self, limits: Limits) -> Work:
+        answers = self._collect(self._redemptions(limits.connections))
+        return Work(http.each_after_the_other([self._refresh(answer) for answer in answers], self._refresh))
+
+    def _refresh(self, answer: Answer) -> bytes:
+        form = {"grant_type": "refresh_token", "refresh_token": answer.json()["refresh_token"]}
+        return self._post("/oauth/token", form)
+
+    def _logins(self, count: int) -> list[bytes]:
+        """Sign-ins, each from a browser of its own that has opened the page."""
+        self._forget_attempts()
+        pages = self._collect([http.get(self.port, "/login")] * count)
+        return [self._login(page, _email(number % PEOPLE)) for number, page in enumerate(pages)]
+
+    def _login(self, page: Answer, email: str) -> bytes:
+        found = re.search(rb'name="csrf_token"[^>]*value="([^"]+)"', page.body)
+        if found is None:
+            raise load.LoadFailed(f"{self.name}: the sign-in page has no csrf_token")
+        form = {"csrf_token": found[1].decode(), "username": email, "password": PASSWORD, "decision": "sign_in"}
+        cookie = page.header("Set-Cookie").partition(";")[0]
+        return http.post(self.port, "/login", form, {"Cookie": cookie})
+
+    def _forget_attempts(self) -> None:
+        """Everything here comes from one address, whose budget of a day is spent in seconds."""
+        url = self._server.environment["GATEPOST_DATABASE_URL"]
+        if url.startswith("sqlite:///"):
+            with sqlite3.connect(url.removeprefix("sqlite:///"), timeout=10) as connection:
+                connection.execute("DELETE FROM login_attempts")
+            connection.close()
+        else:
+            with psycopg.connect(url) as database:
+                database.execute("DELETE FROM login_attempts")
+
+
+def _prepared(operation: str, limits: Limits) -> int:
+    return max(1, min(limits.requests, int(PREPARED_PER_SECOND[operation] * limits.seconds)))
+
+
+def _email(number: int) -> str:
+    return f"person{number}@bench.example"

@@ -1,0 +1,137 @@
+"""Something that is measured: a server, a floor or a peer, each with the operations it can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from bench import load, processes
+from bench.http import Source
+from bench.load import Limits
+
+CLIENT_CREDENTIALS = "client_credentials RS256"
+CLIENT_CREDENTIALS_ES256 = "client_credentials ES256"
+CODE_EXCHANGE = "code exchange"
+REFRESH = "refresh"
+INTROSPECTION = "introspection"
+USERINFO = "userinfo"
+JWKS = "JWKS"
+DISCOVERY = "discovery"
+LOGIN = "password login"
+
+OPERATIONS = (
+    CLIENT_CREDENTIALS,
+    CLIENT_CREDENTIALS_ES256,
+    CODE_EXCHANGE,
+    REFRESH,
+    INTROSPECTION,
+    USERINFO,
+    JWKS,
+    DISCOVERY,
+    LOGIN,
+)
+"""In the order of the report."""
+
+#: What operations on tokens that are used once get prepared for one second of load.
+PREPARED_PER_SECOND = {CODE_EXCHANGE: 700, LOGIN: 60}
+
+
+@dataclass(frozen=True)
+class Work:
+    """The load of one operation, ready to be sent."""
+
+    source: Source
+    expected: int = 200
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One operation of one subject in one round."""
+
+    subject: str
+    operation: str
+    requests: int
+    seconds: float
+    cpu_us: float
+    #: PostgreSQL's own, None where there is none.
+    database_us: float | None
+    p50_ms: float
+    p99_ms: float
+    failures: int = 0
+    #: The first wrong answer, shortened.
+    complaint: str = ""
+    round: int = 0
+
+    @property
+    def rate(self) -> float:
+        """Requests per second."""
+        return self.requests / self.seconds if self.seconds else 0.0
+
+    def in_round(self, number: int) -> Sample:
+        """The same, with its round."""
+        return replace(self, round=number)
+
+
+class Subject(Protocol):
+    """What a round asks of everything it measures."""
+
+    name: str
+    operations: tuple[str, ...]
+
+    def measure(self, operation: str, limits: Limits) -> Sample:
+        """Runs one operation within these limits."""
+
+    def pss_bytes(self) -> int | None:
+        """The memory of its processes now, None where that says nothing."""
+
+    def about(self) -> str:
+        """One line for the report: versions, processes, what differs from the others."""
+
+
+class HttpSubject:
+    """A server on a port of 127.0.0.1 whose process tree is known; subclasses prepare the work."""
+
+    operations: tuple[str, ...] = ()
+
+    def __init__(self, name: str, port: int, root: int, database_root: int | None = None) -> None:
+        self.name, self.port, self.root, self.database_root = name, port, root, database_root
+
+    def prepare(self, operation: str, limits: Limits) -> Work:
+        """Makes ready what the operation needs; not measured."""
+        raise NotImplementedError
+
+    def about(self) -> str:
+        """One line for the report."""
+        raise NotImplementedError
+
+    def pss_bytes(self) -> int | None:
+        """The memory of the server's processes, without PostgreSQL."""
+        return processes.pss_bytes(self.root)
+
+    def measure(self, operation: str, limits: Limits) -> Sample:
+        """Warms the server up, then measures."""
+        work = self.prepare(operation, limits)
+        warm = replace(limits, seconds=min(0.3, limits.seconds), requests=max(limits.connections * 2, 32))
+        if operation not in PREPARED_PER_SECOND:
+            load.run(self.port, work.source, warm, work.expected)
+        before = self._cpu()
+        outcome = load.run(self.port, work.source, limits, work.expected)
+        after = self._cpu()
+        answers = max(outcome.answers, 1)
+        wrong = outcome.unexpected
+        return Sample(
+            subject=self.name,
+            operation=operation,
+            requests=outcome.answers,
+            seconds=outcome.seconds,
+            cpu_us=(after[0] - before[0]) / answers * 1e6,
+            database_us=(after[1] - before[1]) / answers * 1e6 if self.database_root else None,
+            p50_ms=outcome.percentile_ms(50),
+            p99_ms=outcome.percentile_ms(99),
+            failures=outcome.answers - outcome.statuses[work.expected],
+            complaint=f"{wrong.status} {wrong.body[:160]!r}" if wrong else "",
+        )
+
+    def _cpu(self) -> tuple[float, float]:
+        database = processes.cpu_seconds(self.database_root) if self.database_root else 0.0
+        return processes.cpu_seconds(self.root), database
