@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,7 +59,7 @@ _TEMPLATES = _CompiledTemplates()
 class Gatepost:
     """One deployment: its application, its clock, and a way to its tables."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    def __init__(self, folder: Path, *, is_prepared: bool = False, **settings: Any) -> None:
         self.settings = Settings(
             _env_file=None,
             **{
@@ -72,9 +73,10 @@ class Gatepost:
                 **settings,
             },
         )
-        if not (self.settings.keys_dir / "keyring.json").exists():
-            create_keyring(self.settings.keys_dir)
-        upgrade(self.settings)
+        if not is_prepared:
+            if not (self.settings.keys_dir / "keyring.json").exists():
+                create_keyring(self.settings.keys_dir)
+            upgrade(self.settings)
         self.clock = FrozenClock()
         self.app: Flask = create_app(self.settings, self.clock)
         self.app.testing = True
@@ -84,8 +86,9 @@ class Gatepost:
         # No test pulls the plug, and on busy disks waiting for them takes longer than all the rest.
         if self.engine.dialect.name == "sqlite":
             event.listen(self.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
-        with self.work() as work:
-            signing_keys.ensure_keys(work)
+        if not is_prepared:
+            with self.work() as work:
+                signing_keys.ensure_keys(work)
 
     @property
     def runtime(self) -> Runtime:
@@ -148,6 +151,15 @@ class Gatepost:
             user = get_user(work, email)
             for name, value in values.items():
                 setattr(user, name, value)
+
+    def restore(self, prepared: Path) -> None:
+        """Puts the database of `prepared` in the place of this one's, and the clock back to its start."""
+        self.engine.dispose()
+        path = Path(str(self.engine.url.database))
+        for suffix in ("", "-wal", "-shm"):
+            path.with_name(path.name + suffix).unlink(missing_ok=True)
+        shutil.copyfile(prepared / path.name, path)
+        self.clock.reset()
 
     def close(self) -> None:
         """Lets go of the database file."""

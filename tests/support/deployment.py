@@ -29,7 +29,7 @@ class GatepostMaker:
         folder = self.folder / f"deployment{self.count}"
         # Migrating and making keys costs ten times as much as copying what came of it.
         shutil.copytree(self.prepared, folder)
-        gatepost = Gatepost(folder, **settings)
+        gatepost = Gatepost(folder, is_prepared=True, **settings)
         gatepost.runtime.parsed_keys.update(self.parsed_keys)
         self.stack.callback(self._close, gatepost, folder)
         return gatepost
@@ -57,7 +57,19 @@ def make_gatepost(prepared_folder: Path, tmp_path: Path) -> Iterator[GatepostMak
         yield GatepostMaker(prepared_folder, tmp_path, stack)
 
 
+#: The deployments that `gatepost` hands out, one for each prepared folder: making an application takes longer than
+#: most tests. A test that changes the application itself takes one of its own from `make_gatepost`.
+_STANDING: dict[Path, Gatepost] = {}
+
+
 @pytest.fixture
-def gatepost(make_gatepost: GatepostMaker) -> Gatepost:
+def gatepost(prepared_folder: Path) -> Iterator[Gatepost]:
     """A deployment with the person of `Flow`'s defaults and nobody else."""
-    return make_gatepost()
+    if prepared_folder not in _STANDING:
+        folder = prepared_folder.with_name(f"{prepared_folder.name}-standing")
+        shutil.copytree(prepared_folder, folder)
+        _STANDING[prepared_folder] = Gatepost(folder, is_prepared=True)
+    standing = _STANDING[prepared_folder]
+    standing.restore(prepared_folder)
+    yield standing
+    standing.close()

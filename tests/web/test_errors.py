@@ -138,8 +138,9 @@ def captured() -> Iterator[Captured]:
 
 @pytest.mark.parametrize("accept", ["text/html", "application/json"])
 def test_page_tells_nothing_of_our_insides_when_something_unexpected_happens(
-    gatepost: Gatepost, captured: Captured, accept: str
+    make_gatepost: GatepostMaker, captured: Captured, accept: str
 ) -> None:
+    gatepost = make_gatepost()
     replace_view(gatepost, "interaction.show_login", RuntimeError(SECRET_OF_OURS))
     response = gatepost.browser().get("/login", headers={"Accept": accept})
     assert_error_page(response, 500)
@@ -150,8 +151,9 @@ def test_page_tells_nothing_of_our_insides_when_something_unexpected_happens(
 
 @pytest.mark.parametrize(("method", "path"), MACHINE)
 def test_program_is_told_server_error_when_something_unexpected_happens(
-    gatepost: Gatepost, method: str, path: str
+    make_gatepost: GatepostMaker, method: str, path: str
 ) -> None:
+    gatepost = make_gatepost()
     endpoint = next(name for route, name, *_ in urls.URLS if route == path)
     replace_view(gatepost, endpoint, RuntimeError(SECRET_OF_OURS))
     response = gatepost.browser().open(path, method=method)
@@ -195,8 +197,9 @@ def test_token_is_not_spent_when_signing_fails(gatepost: Gatepost, monkeypatch: 
     [(Conflict("Taken."), 409), (Invalid("name", "Too long."), 400), (Expired("It is over."), 410)],
 )
 def test_refusal_of_the_domain_is_its_sentence_when_a_view_lets_it_pass(
-    gatepost: Gatepost, error: Exception, status: int
+    make_gatepost: GatepostMaker, error: Exception, status: int
 ) -> None:
+    gatepost = make_gatepost()
     replace_view(gatepost, "interaction.home", error)
     replace_view(gatepost, "oauth.token", error)
     assert str(error) in gatepost.browser().get("/").text
@@ -308,14 +311,16 @@ def test_what_needs_no_database_is_served_when_it_is_away(broken: tuple[Gatepost
     ],
     ids=["operational", "connection lost", "pool exhausted"],
 )
-def test_outage_is_503_when_the_driver_says_so(gatepost: Gatepost, error: Exception) -> None:
+def test_outage_is_503_when_the_driver_says_so(make_gatepost: GatepostMaker, error: Exception) -> None:
+    gatepost = make_gatepost()
     replace_view(gatepost, "oauth.token", error)
     response = gatepost.browser().post("/oauth/token")
     assert_unavailable(response, machine=True)
     assert SECRET_OF_OURS not in response.text
 
 
-def test_fault_is_500_when_the_statement_was_wrong(gatepost: Gatepost) -> None:
+def test_fault_is_500_when_the_statement_was_wrong(make_gatepost: GatepostMaker) -> None:
+    gatepost = make_gatepost()
     replace_view(gatepost, "oauth.token", sql_error(IntegrityError))
     response = gatepost.browser().post("/oauth/token")
     assert_json(response, 500, "server_error")
@@ -368,8 +373,11 @@ def statements_of(gatepost: Gatepost, act: Any) -> int:
 
 
 @pytest.mark.parametrize("what", ["redeem", "refresh", "login"])
-def test_nothing_happened_and_a_retry_succeeds_when_any_one_statement_fails(gatepost: Gatepost, what: str) -> None:
+def test_nothing_happened_and_a_retry_succeeds_when_any_one_statement_fails(
+    make_gatepost: GatepostMaker, what: str
+) -> None:
     """INV-42: the database fails at the first, the second, … statement of a request."""
+    gatepost = make_gatepost()
 
     flow = flow_of(gatepost, redirect_uris=("https://app.example/cb",))
 

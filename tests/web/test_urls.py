@@ -39,7 +39,8 @@ def test_view_reads_or_commits_when_it_touches_the_database(
 
 
 @pytest.mark.parametrize("endpoint", sorted(WITHOUT_DATABASE))
-def test_database_is_not_asked_when_the_view_needs_none(gatepost: Gatepost, endpoint: str) -> None:
+def test_database_is_not_asked_when_the_view_needs_none(make_gatepost: GatepostMaker, endpoint: str) -> None:
+    gatepost = make_gatepost()
     path = next(path for path, name, *_ in urls.URLS if name == endpoint).replace("<path:path>", "gatepost.css")
 
     def refuse(*_: object) -> None:
