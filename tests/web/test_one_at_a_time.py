@@ -117,3 +117,11 @@ def test_gate_is_free_again_when_the_application_fails() -> None:
     for _ in range(2):
         with pytest.raises(RuntimeError):
             run_wsgi_app(gate, environ_with(b"", None))
+
+
+@pytest.mark.parametrize("length", ["x", "1_0", "-5", "+5", "１"])
+def test_request_is_refused_when_its_length_is_no_number(length: str) -> None:
+    echo = Echo()
+    status = run_wsgi_app(OneAtATime(echo, 100), environ_with(b"12345", length))[1]
+    assert status == "400 Bad Request"
+    assert echo.read is None

@@ -212,6 +212,21 @@ def test_replaced_cookie_does_nothing_else_when_it_comes_late(flow: Flow, decisi
     assert "Ada Example" in flow.browser.get("/").text
 
 
+def test_replaced_cookie_shows_nobodys_name_when_guessing_was_stopped(flow: Flow) -> None:
+    page = flow.open_page("/login", flow.authorize())
+    form = {**form_fields(page.text), "username": "mallory@example.com", "password": "wrong"}
+    before = secret_of(flow.browser)
+    for _ in range(10):
+        sign_in(flow.gatepost.browser(), "mallory@example.com", "wrong")
+    flow.submit(page, "/login", username=flow.email, password=flow.password)
+    late = flow.gatepost.browser()
+    late.set_cookie("gatepost", before)
+    response = late.post("/login", data=form)
+    assert response.status_code in (403, 429)
+    assert "Ada" not in response.text
+    assert "ada@example.com" not in response.text
+
+
 def test_old_page_goes_on_when_the_person_signed_in_in_another_tab(flow: Flow) -> None:
     page = flow.open_page("/login", flow.authorize())
     flow.code(state="the other tab")
