@@ -85,9 +85,12 @@ def _on_domain_error(error: DomainError) -> Response:
         return _machine_error(status, "invalid_request", str(error))
     client_id = error.client_id if isinstance(error, Expired) else None
     client = find_client(current_work(), client_id) if client_id else None
-    return error_page(
+    page = error_page(
         status, "This didn't work", str(error), advice=_START_AGAIN, application=_application_of_client(client)
     )
+    if isinstance(error, TooMany):
+        page.headers["Retry-After"] = str(error.retry_after)
+    return page
 
 
 def _on_http_error(error: HTTPException) -> Response:
