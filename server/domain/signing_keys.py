@@ -35,6 +35,10 @@ class KeyState(StrEnum):
 PUBLISHED = (KeyState.ACTIVE, KeyState.NEXT, KeyState.RETIRING)
 
 
+class NoSigningKey(Exception):
+    """The deployment has no key to sign with: never the fault of whoever asks for a token."""
+
+
 class StoredSigningKey(Base):
     """One key pair; the private half is encrypted, and erased when the key is removed."""
 
@@ -127,11 +131,11 @@ def signing_key(work: UnitOfWork, algorithm: str) -> jose.SigningKey:
     """The parsed active key of `algorithm`.
 
     Raises:
-        NotFound: when the deployment has none, which boot prevents.
+        NoSigningKey: when the deployment has none, which boot prevents.
     """
     stored = find_key(work, algorithm, KeyState.ACTIVE)
     if stored is None or stored.private_encrypted is None:
-        raise NotFound(f"There is no active signing key for {algorithm}.")
+        raise NoSigningKey(f"There is no active signing key for {algorithm}.")
     parsed = work.runtime.parsed_keys.get(stored.kid)
     if parsed is None:
         parsed = jose.parse_private_key(work.runtime.keyring.decrypt(stored.private_encrypted, _context(stored.kid)))

@@ -6,7 +6,6 @@ from flask import jsonify
 from flask.wrappers import Response
 
 from server.domain import signing_keys
-from server.domain.errors import NotFound
 from server.infra.database import OUTAGES, begin_reading, database
 from server.infra.jose import SIGNING_ALGORITHMS
 from server.infra.keyring import KeyringError
@@ -23,7 +22,7 @@ def readyz() -> Response:
     try:
         begin_reading(database.session)
         is_ready = all(signing_keys.signing_key(current_work(), algorithm) for algorithm in SIGNING_ALGORITHMS)
-    except (*OUTAGES, KeyringError, NotFound):
+    except (*OUTAGES, KeyringError, signing_keys.NoSigningKey):
         is_ready = False
     response = jsonify(status="ok" if is_ready else "unavailable")
     response.status_code = 200 if is_ready else 503

@@ -13,6 +13,7 @@ from server.domain.audit_events import AuditEvent
 from server.domain.errors import Conflict, NotFound
 from server.domain.signing_keys import (
     KeyState,
+    NoSigningKey,
     StoredSigningKey,
     ensure_keys,
     find_key,
@@ -102,10 +103,10 @@ def test_active_key_signs_what_the_published_keys_verify(work: UnitOfWork) -> No
 
 
 def test_nothing_signs_when_there_is_no_active_key(work: UnitOfWork) -> None:
-    with pytest.raises(NotFound, match="no active signing key for HS256"):
+    with pytest.raises(NoSigningKey, match="no active signing key for HS256"):
         signing_key(work, "HS256")
     active(work).private_encrypted = None
-    with pytest.raises(NotFound, match="no active signing key for ES256"):
+    with pytest.raises(NoSigningKey, match="no active signing key for ES256"):
         signing_key(work, "ES256")
     work.db.rollback()
 

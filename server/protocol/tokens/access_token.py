@@ -40,19 +40,35 @@ class VerifiedAccessToken:
         return datetime.fromtimestamp(self.claims["exp"], UTC)
 
 
-def issue_access_token(work: UnitOfWork, client: Client, granted: frozenset[str], grant: Grant | None) -> str:
+@dataclass(frozen=True)
+class IssuedAccessToken:
+    """A fresh access token."""
+
+    token: str
+    #: Seconds.
+    expires_in: int
+
+
+def issue_access_token(
+    work: UnitOfWork, client: Client, granted: frozenset[str], grant: Grant | None
+) -> IssuedAccessToken:
     """Signs an access token for `grant`, or for the client itself when there is none (RFC 9068 §2.2).
+
+    It never outlives its grant.
 
     The `sub` of a client's own token is its `client_id`, which no user's id can be (RFC 9068 §5, RFC 9700 §4.15).
     """
     issued = int(work.now.timestamp())
+    expires = issued + work.settings.access_token_lifetime
+    if grant is not None:
+        expires = min(expires, int(grant.expires_at.timestamp()))
     claims: dict[str, Any] = {
         "iss": work.settings.issuer,
         "sub": grant.user_id if grant else client.id,
         "aud": grant.audience if grant else work.settings.audience,
         "client_id": client.id,
         "iat": issued,
-        "exp": issued + work.settings.access_token_lifetime,
+        "exp": expires,
         "jti": secrets.new_id(),
     }
     if granted:
@@ -63,7 +79,8 @@ def issue_access_token(work: UnitOfWork, client: Client, granted: frozenset[str]
         claims["acr"] = grant.acr
         claims["amr"] = grant.amr
     algorithm = client.access_token_signed_response_alg
-    return jose.sign(claims, signing_keys.signing_key(work, algorithm), algorithm, TYP)
+    token = jose.sign(claims, signing_keys.signing_key(work, algorithm), algorithm, TYP)
+    return IssuedAccessToken(token, expires - issued)
 
 
 def verify_access_token(work: UnitOfWork, token: str) -> VerifiedAccessToken:

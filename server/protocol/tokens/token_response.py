@@ -8,7 +8,7 @@ from server.domain import audit_log, scopes
 from server.domain.audit_events import AuditEvent
 from server.domain.clients import Client
 from server.domain.unit_of_work import UnitOfWork
-from server.protocol.tokens.access_token import issue_access_token
+from server.protocol.tokens.access_token import IssuedAccessToken, issue_access_token
 from server.protocol.tokens.id_token import Authorized, issue_id_token
 
 #: Status, body and headers, as Authlib passes them on.
@@ -20,9 +20,9 @@ def respond_to_grant(
 ) -> dict[str, Any]:
     """Tokens for what a person allowed: access token, ID token when `openid` was granted, refresh token if given."""
     access_token = issue_access_token(work, authorized.client, authorized.scopes, authorized.grant)
-    response = _response(work, access_token, authorized.scopes)
+    response = _response(access_token, authorized.scopes)
     if scopes.OPENID in authorized.scopes:
-        response["id_token"] = issue_id_token(work, authorized, access_token, nonce)
+        response["id_token"] = issue_id_token(work, authorized, access_token.token, nonce)
     if refresh_token is not None:
         response["refresh_token"] = refresh_token
     audit_log.record(
@@ -39,14 +39,14 @@ def respond_to_grant(
 def respond_to_client(work: UnitOfWork, client: Client, granted: frozenset[str]) -> dict[str, Any]:
     """A token for the client itself; never a refresh token (RFC 6749 §4.4.3)."""
     audit_log.record(work, AuditEvent.TOKEN_ISSUED, client_id=client.id, scopes=sorted(granted))
-    return _response(work, issue_access_token(work, client, granted, None), granted)
+    return _response(issue_access_token(work, client, granted, None), granted)
 
 
-def _response(work: UnitOfWork, access_token: str, granted: frozenset[str]) -> dict[str, Any]:
+def _response(access_token: IssuedAccessToken, granted: frozenset[str]) -> dict[str, Any]:
     response: dict[str, Any] = {
-        "access_token": access_token,
+        "access_token": access_token.token,
         "token_type": "Bearer",
-        "expires_in": work.settings.access_token_lifetime,
+        "expires_in": access_token.expires_in,
     }
     if granted:
         response["scope"] = scopes.format_scopes(granted)
