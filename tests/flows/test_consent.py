@@ -238,3 +238,12 @@ def test_client_may_have_no_scope_but_what_the_person_saw_when_the_registration_
     flow.gatepost.change_client(flow.client.id, scope="openid profile email phone")
     code = answer_of(flow.walk(flow.submit(page, "/consent", decision="allow")).headers["Location"])["code"]
     assert flow.redeem(code).get_json()["scope"] == "openid email"
+
+
+def test_page_is_an_error_when_the_person_is_deleted_in_that_very_moment(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.web.interaction.consent.find_user", lambda *_: None)
+    page = flow.open_page("/consent", flow.authorize())
+    assert page.status_code == 404
+    assert "This account no longer exists." in page.text

@@ -11,6 +11,7 @@ from flask.testing import FlaskClient
 from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from werkzeug.exceptions import InternalServerError, default_exceptions
 from werkzeug.test import TestResponse
 
 from server.domain.errors import Conflict, Expired, Invalid
@@ -159,6 +160,32 @@ def test_program_is_told_server_error_when_something_unexpected_happens(
     response = gatepost.browser().open(path, method=method)
     assert_json(response, 500, "server_error")
     assert SECRET_OF_OURS not in response.text
+
+
+@pytest.mark.parametrize("original", [RuntimeError(SECRET_OF_OURS), None])
+def test_fault_is_500_when_the_framework_wraps_it(
+    make_gatepost: GatepostMaker, captured: Captured, original: Exception | None
+) -> None:
+    gatepost = make_gatepost()
+    replace_view(gatepost, "oauth.token", InternalServerError(original_exception=original))
+    response = gatepost.browser().post("/oauth/token")
+    assert_json(response, 500, "server_error")
+    assert SECRET_OF_OURS not in response.text
+    assert [line[1] for line in captured.lines] == ["unhandled fault"]
+
+
+@pytest.mark.parametrize("status", [406, 414, 415, 431])
+def test_refusal_of_the_framework_has_words_of_ours_when_it_is_a_rare_one(
+    make_gatepost: GatepostMaker, status: int
+) -> None:
+    gatepost = make_gatepost()
+    error = default_exceptions[status](SECRET_OF_OURS)
+    replace_view(gatepost, "oauth.token", error)
+    replace_view(gatepost, "interaction.home", error)
+    assert_json(gatepost.browser().post("/oauth/token"), status, "invalid_request")
+    page = gatepost.browser().get("/")
+    assert_error_page(page, status)
+    assert SECRET_OF_OURS not in page.text
 
 
 def test_nothing_is_kept_when_something_unexpected_happens_after_a_change(

@@ -109,6 +109,25 @@ def test_second_request_waits_when_the_first_is_being_answered() -> None:
     assert order == ["/first", "answered /first", "/second", "answered /second"]
 
 
+def test_liveness_waits_for_nobody_when_the_gate_is_taken() -> None:
+    inside, leave = threading.Event(), threading.Event()
+
+    def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/slow":
+            inside.set()
+            assert leave.wait(10)
+        start_response("200 OK", [])
+        return [b""]
+
+    gate = OneAtATime(application, 100, frozenset({"/healthz"}))
+    slow = threading.Thread(target=run_wsgi_app, args=(gate, {**environ_with(b"", None), "PATH_INFO": "/slow"}))
+    slow.start()
+    assert inside.wait(10)
+    assert run_wsgi_app(gate, {**environ_with(b"", None), "PATH_INFO": "/healthz"})[1] == "200 OK"
+    leave.set()
+    slow.join(10)
+
+
 def test_gate_is_free_again_when_the_application_fails() -> None:
     def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         raise RuntimeError

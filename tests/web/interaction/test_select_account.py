@@ -115,3 +115,12 @@ def test_consent_is_asked_of_the_one_chosen_when_another_had_given_it(flow: Flow
     claims = jwt_claims(flow.redeem(answer_of(leaving.headers["Location"])["code"]).get_json()["id_token"])
     assert claims["sid"] == ada
     assert claims["email"] == "ada@example.com"
+
+
+def test_person_deleted_in_that_very_moment_is_left_out_when_listed(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flow.code()
+    monkeypatch.setattr("server.web.interaction.select_account.find_user", lambda *_: None)
+    page = flow.open_page("/select-account", flow.authorize(prompt="select_account"))
+    assert "ada@example.com" not in page.text
