@@ -7,6 +7,7 @@ others for the account chooser. It drives the installed Chromium through Playwri
     python docs/screenshots/take.py http://localhost:8000
 """
 
+import argparse
 import shutil
 import sys
 from collections.abc import Iterator
@@ -111,6 +112,6 @@ def main(issuer: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
-        sys.exit(__doc__)
-    main(sys.argv[1].rstrip("/"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("issuer", nargs="?", default="http://localhost:8000", help="of the running `gatepost dev`")
+    main(parser.parse_args().issuer.rstrip("/"))
