@@ -20,14 +20,15 @@ from bench.load import Limits
 PEERS = ("oidc-provider", "django-oauth-toolkit")
 
 _EPILOG = """
-    The figure is CPU-µs per request: user and system time of the server's whole process tree, ended children included,
-    divided by the requests it answered. The load generator shares the machine's cores, so requests per second are what
-    the machine does with both on it. Each round measures every cell once, in random order; the report shows medians over
-    the rounds, their spread, and ratios to the floors of the same round. Everything listens on 127.0.0.1 only and lives
-    in a temporary folder.
+    The figure is CPU-µs per request: user and system time of the server's whole process tree, ended children
+    included, divided by the requests it answered. The load generator shares the machine's cores, so requests per
+    second are what the machine does with both on it. Each round measures every cell once, in random order; the
+    report shows medians over the rounds, their spread, and ratios to the floors of the same round. Everything
+    listens on 127.0.0.1 only and lives in a temporary folder.
 
-    Needs the packages of requirements-dev.lock; PostgreSQL's initdb and pg_ctl for the half with PostgreSQL; node and npm
-    for oidc-provider; a package index for django-oauth-toolkit. What is missing is left out, and the report says so.
+    Needs the packages of requirements-dev.lock; PostgreSQL's initdb and pg_ctl for the half with PostgreSQL; node
+    and npm for oidc-provider; a package index for django-oauth-toolkit. What is missing is left out, and the report
+    says so.
 
     Examples:
 
@@ -69,6 +70,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _command(given: Sequence[str]) -> str:
+    """The command line without the options that say where files go."""
+    kept, skip = [], False
+    for word in given:
+        is_place = word.startswith(("--output", "--json"))
+        if not skip and not is_place:
+            kept.append(word)
+        skip = is_place and "=" not in word
+    return shlex.join(["python", "-m", "bench", *kept])
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs what the command line asks for; 1 when something answered wrongly."""
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -84,7 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     with tempfile.TemporaryDirectory(prefix="gatepost-bench-") as directory:
         results = campaign.run(plan, Path(directory))
-    text = report.render(results, plan, shlex.join(["python", "-m", "bench", *given]))
+    text = report.render(results, plan, _command(given))
     if options.output:
         options.output.write_text(text, encoding="utf-8")
     else:

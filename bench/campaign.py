@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,6 +18,7 @@ from bench.gatepost import SETTINGS, Gatepost
 from bench.load import Limits, LoadFailed
 from bench.peers import django_toolkit, oidc_provider
 from bench.subject import Sample, Subject
+from tests.support.components import postgres_tool
 from tests.support.servers import PostgresCluster, ServerFailed, postgres_cluster, start_server
 
 GATEPOST_SQLITE, GATEPOST_POSTGRES = "Gatepost, SQLite", "Gatepost, PostgreSQL"
@@ -45,6 +48,10 @@ class Results:
     pss: dict[str, int] = field(default_factory=dict)
     #: What could not be measured, and why.
     absent: dict[str, str] = field(default_factory=dict)
+    postgres: str = ""
+    #: Of the machine, over one minute.
+    load_before: float = 0.0
+    load_after: float = 0.0
 
 
 def say(text: str) -> None:
@@ -54,7 +61,7 @@ def say(text: str) -> None:
 
 def run(plan: Plan, directory: Path) -> Results:
     """Measures everything that the plan names, in `directory`."""
-    results = Results()
+    results = Results(load_before=os.getloadavg()[0])
     with ExitStack() as stack:
         subjects = _start_all(plan, directory, stack, results)
         results.about = {subject.name: subject.about() for subject in subjects}
@@ -62,6 +69,7 @@ def run(plan: Plan, directory: Path) -> Results:
         order = random.Random(plan.seed)
         for number in range(1, plan.rounds + 1):
             _run_round(number, subjects, plan, order, results)
+    results.load_after = os.getloadavg()[0]
     return results
 
 
@@ -163,6 +171,8 @@ def _cluster(plan: Plan, stack: ExitStack, results: Results) -> PostgresCluster 
     if "postgres" not in plan.databases:
         return None
     try:
+        postgres = [str(postgres_tool("postgres")), "--version"]
+        results.postgres = subprocess.run(postgres, capture_output=True, text=True, check=True).stdout.strip()
         return stack.enter_context(postgres_cluster())
     except pytest.skip.Exception as reason:
         results.absent["PostgreSQL"] = str(reason)

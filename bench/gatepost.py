@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 import sqlite3
 from collections.abc import Callable
@@ -38,8 +36,6 @@ REDIRECT_URI = "https://bench.example/callback"
 SCOPE = "openid profile email offline_access"
 PASSWORD = "a long enough password"
 PEOPLE = 4
-_VERIFIER = "a-verifier-of-at-least-forty-three-characters-0123456789"
-_CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(_VERIFIER.encode()).digest()).rstrip(b"=").decode()
 
 
 class Gatepost(HttpSubject):
@@ -100,7 +96,7 @@ class Gatepost(HttpSubject):
             "redirect_uri": REDIRECT_URI,
             "scope": SCOPE,
             "state": "state",
-            "code_challenge": _CHALLENGE,
+            "code_challenge": http.CHALLENGE,
             "code_challenge_method": "S256",
         }
         return f"/oauth/authorize?{urlencode(query)}"
@@ -126,7 +122,7 @@ class Gatepost(HttpSubject):
         authorization = http.get(self.port, self._authorization_path(), self._cookies)
         answers = self._collect([authorization] * count, expected=303)
         codes = [parse_qs(urlsplit(answer.header("Location")).query)["code"][0] for answer in answers]
-        form = {"grant_type": "authorization_code", "redirect_uri": REDIRECT_URI, "code_verifier": _VERIFIER}
+        form = {"grant_type": "authorization_code", "redirect_uri": REDIRECT_URI, "code_verifier": http.VERIFIER}
         return [self._post("/oauth/token", {**form, "code": code}) for code in codes]
 
     def _token(self) -> str:

@@ -1,0 +1,1 @@
+"""django-oauth-toolkit as the bench runs it."""
