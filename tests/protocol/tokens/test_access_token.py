@@ -9,6 +9,7 @@ import pytest
 from server.domain.access_tokens import revoke_access_token
 from server.domain.clients import ClientMetadata, create_client, delete_client, get_client
 from server.domain.key_rotation import retire_key, rotate_key
+from server.domain.signing_keys import StoredSigningKey, ensure_keys
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import delete_user, get_user
 from server.infra import jose
@@ -214,3 +215,34 @@ def test_token_is_refused_when_another_issuer_had_the_same_keys(make_gatepost: G
     flow = flow_of(ours)
     flow.tokens()
     assert not accepted(flow, token)
+
+
+def test_token_ends_with_its_grant_when_that_is_sooner(make_gatepost: GatepostMaker) -> None:
+    """INV-09: whoever verifies the JWT alone must not accept it longer than we do."""
+    gatepost = make_gatepost(refresh_token_lifetime=1000)
+    flow = flow_of(gatepost)
+    tokens = flow.tokens()
+    claims = jwt_claims(tokens["access_token"])
+    assert claims["exp"] - claims["iat"] == tokens["expires_in"] == 1000
+    gatepost.clock.advance(400)
+    again = flow.refresh(tokens["refresh_token"]).get_json()
+    assert again["expires_in"] == 600
+    gatepost.clock.advance(599)
+    assert accepted(flow, again["access_token"])
+    gatepost.clock.advance(1)
+    assert not accepted(flow, again["access_token"])
+
+
+def test_fault_is_ours_when_there_is_no_key_to_sign_with(make_gatepost: GatepostMaker) -> None:
+    gatepost = make_gatepost()
+    flow = flow_of(gatepost)
+    code = flow.code()
+    with gatepost.work() as work:
+        work.db.query(StoredSigningKey).delete()
+    gatepost.runtime.parsed_keys.clear()
+    response = flow.redeem(code)
+    assert response.status_code == 500
+    assert response.get_json()["error"] == "server_error"
+    with gatepost.work() as work:
+        ensure_keys(work)
+    assert flow.redeem(code).status_code == 200
