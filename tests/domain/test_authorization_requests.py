@@ -91,8 +91,10 @@ def test_request_expires_to_the_second(work: UnitOfWork, clock: FrozenClock) -> 
     clock.advance(299.999)
     assert get_open_request(work, request.id, browser) is request
     clock.advance(0.001)
-    with pytest.raises(Expired, match="has expired"):
+    with pytest.raises(Expired, match="has expired") as caught:
         get_open_request(work, request.id, browser)
+    # The client it was for, so that the page can lead back there.
+    assert caught.value.client_id == request.client_id
 
 
 @pytest.mark.parametrize("state", [RequestState.CODED, RequestState.REFUSED])
@@ -102,10 +104,13 @@ def test_request_is_answered_once(work: UnitOfWork, state: RequestState) -> None
     finish_request(work, request, state)
     work.db.refresh(request)
     assert (request.state, request.finished_at) == (state, work.now)
-    with pytest.raises(Expired, match="answered already"):
-        finish_request(work, request, RequestState.CODED)
-    with pytest.raises(Expired, match="answered already"):
-        get_open_request(work, request.id, browser)
+    for again in (
+        lambda: finish_request(work, request, RequestState.CODED),
+        lambda: get_open_request(work, request.id, browser),
+    ):
+        with pytest.raises(Expired, match="answered already") as caught:
+            again()
+        assert caught.value.client_id == request.client_id
 
 
 def test_request_is_answered_once_when_two_visits_read_it_before(gatepost: Gatepost) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from server.domain.actor import Actor
 from server.domain.audit_events import AuditEvent
+from server.domain.errors import Denied
 from server.domain.grants import find_grant
 from server.domain.sessions import (
     Browser,
@@ -328,3 +329,11 @@ def test_lock_says_no_when_the_session_is_gone(work: UnitOfWork) -> None:
     _, session = make_session(work, make_user(work))
     work.db.connection().exec_driver_sql("DELETE FROM sessions")
     assert not lock_live_session(work, session)
+
+
+def test_nothing_is_changed_on_a_browser_that_housekeeping_has_just_removed(work: UnitOfWork) -> None:
+    browser, _ = create_browser(work)
+    work.db.connection().exec_driver_sql("DELETE FROM browsers")
+    with pytest.raises(Denied, match="Your session has just ended"):
+        replace_secret(work, browser)
+    work.db.rollback()
