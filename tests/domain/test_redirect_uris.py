@@ -320,7 +320,7 @@ def test_no_near_miss_matches_a_registered_uri(shape: str) -> None:
     assert [each for each in mutations(uri) if is_registered(each, [uri], native=False)] == []
 
 
-@pytest.mark.spec("RFC 8252 §8.10")
+@pytest.mark.spec("RFC 8252 §8.4")
 @EVERY_SHAPE
 def test_no_near_miss_but_another_loopback_port_matches_a_native_clients_uri(shape: str) -> None:
     uri, _ = SHAPES[shape]

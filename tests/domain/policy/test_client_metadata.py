@@ -22,7 +22,7 @@ def test_defaults_hang_together(client_type: ClientType) -> None:
         assert defaults.scope == ""
 
 
-@pytest.mark.spec("RFC 9700 §2.1")
+@pytest.mark.spec("RFC 6749 §2.1")
 @pytest.mark.parametrize("client_type", ["spa", "native", "device"])
 def test_type_that_cannot_keep_a_secret_gets_none(client_type: ClientType) -> None:
     assert DEFAULTS[client_type].token_endpoint_auth_method == "none"
