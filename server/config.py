@@ -22,8 +22,6 @@ from pydantic_settings import (
     SettingsConfigDict,
     SettingsError,
 )
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError
 
 PREFIX = "GATEPOST_"
 _URL = re.compile(r"[!-~]+")
@@ -57,6 +55,19 @@ def _check_proxies(value: tuple[str, ...]) -> tuple[str, ...]:
     for network in value:
         ipaddress.ip_network(network, strict=False)
     return value
+
+
+def _is_database_url(value: str) -> bool:
+    """Whether it names a database file, or a database on a server; a database in memory would be empty each time."""
+    try:
+        parts = urlsplit(value)
+        is_port_valid = parts.port != 0
+    except ValueError:
+        return False
+    if parts.scheme == "sqlite":
+        return not parts.netloc and parts.path.lstrip("/") not in {"", ":memory:"}
+    is_named = parts.path not in {"", "/"} or "dbname=" in parts.query
+    return parts.scheme in {"postgresql", "postgresql+psycopg"} and is_named and is_port_valid
 
 
 #: Up to ten years: longer ones overflow calendars and cookies.
@@ -163,17 +174,8 @@ class Settings(BaseSettings):
     @classmethod
     def _known_database(cls, value: SecretStr) -> SecretStr:
         # Its text is not repeated in the message: it may hold a password.
-        sentence = "must be sqlite:///path or postgresql://user:password@host/name"
-        try:
-            url = make_url(value.get_secret_value())
-        except (ArgumentError, ValueError) as error:
-            raise ValueError(sentence) from error
-        if url.drivername not in {"sqlite", "postgresql", "postgresql+psycopg"} or url.database in {
-            None,
-            "",
-            ":memory:",
-        }:
-            raise ValueError(sentence)
+        if not _is_database_url(value.get_secret_value()):
+            raise ValueError("must be sqlite:///path or postgresql://user:password@host/name")
         return value
 
     @field_validator("scopes")

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Final, cast
 
-from flask import Flask, current_app, g, request
+from flask import Flask, abort, current_app, g, request
 
 from server.domain.actor import Actor
 from server.domain.unit_of_work import Runtime, UnitOfWork
@@ -68,6 +68,11 @@ def current_request_id() -> str:
 def _begin_request() -> None:
     g.request_id = "req_" + secrets.new_id()
     logged_request_id.set(g.request_id)
+    try:
+        request.query_string.decode()
+    except UnicodeDecodeError:
+        # Raw bytes that are no UTF-8: reading any parameter would fail.
+        abort(400)
 
 
 def _end_request(_error: BaseException | None) -> None:
