@@ -138,6 +138,14 @@ def test_answer_is_no_fault_of_ours_when_anything_is_sent(
         assert DESCRIPTION.fullmatch(response.get_json()["error_description"])
 
 
+@pytest.mark.parametrize("path", paths)
+@pytest.mark.parametrize("query", ["\x80", "request=\xff", "\xc3(=x", "request=\xed\xa0\x80"])
+def test_page_is_no_fault_of_ours_when_the_query_has_raw_bytes(signed_in: Flow, path: str, query: str) -> None:
+    for method in ("GET", "POST"):
+        response = send(signed_in.gatepost, method, path, query, b"", {})
+        assert response.status_code < 500, method
+
+
 @given(segments=st.lists(st.text(max_size=12), max_size=4), method=st.sampled_from(["GET", "POST", "HEAD", "OPTIONS"]))
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 def test_answer_is_no_fault_of_ours_when_any_path_is_asked(signed_in: Flow, segments: list[str], method: str) -> None:
