@@ -31,7 +31,7 @@ _algorithm_option = click.option(
 
 @click.group()
 def keys() -> None:
-    r"""List, rotate, retire and import signing keys.
+    """List, rotate, retire and import signing keys.
 
     \b
     A key is next (published), then active (signing), then retiring (published until its tokens expired).

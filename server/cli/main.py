@@ -11,7 +11,7 @@ from server.cli import audit, clients, config, db, dev, keyring, keys, serve, sw
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="gatepost")
 def main() -> None:
-    r"""Gatepost: an OAuth 2.0 and OpenID Connect authorization server.
+    """Gatepost: an OAuth 2.0 and OpenID Connect authorization server.
 
     \b
     Try it:      gatepost dev

@@ -33,7 +33,7 @@ _MAXIMUM_HEADER_BYTES = 65536
 @click.option("--bind", help="HOST:PORT to listen on (GATEPOST_BIND).")
 @click.option("--workers", type=click.IntRange(min=1), help="Worker processes (GATEPOST_WORKERS); one per core.")
 def serve(bind: str | None, workers: int | None) -> None:
-    r"""Serve in production.
+    """Serve in production.
 
     \b
     Needs, each with the command that makes it:
