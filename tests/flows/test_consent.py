@@ -247,3 +247,24 @@ def test_page_is_an_error_when_the_person_is_deleted_in_that_very_moment(
     page = flow.open_page("/consent", flow.authorize())
     assert page.status_code == 404
     assert "This account no longer exists." in page.text
+
+
+def test_person_is_asked_when_another_account_is_chosen_after_the_first_one_allowed(flow: Flow) -> None:
+    """One person's Allow is not spent for another: the second is asked, and may say no."""
+    flow.gatepost.add_user("bob@example.com", name="Bob")
+    flow.code(scope="openid", state="ada is known here")
+    bob = Flow(flow.gatepost, flow.client, flow.secret, flow.browser, email="bob@example.com")
+    bob_sid = jwt_claims(bob.tokens(prompt="select_account", scope="openid")["id_token"])["sid"]
+    chooser = flow.open_page("/select-account", flow.authorize(prompt="select_account", scope="openid phone"))
+    ada_sid = re.findall(r'name="choose" value="([^"]*)"', chooser.text)
+    ada_sid.remove(bob_sid)
+    page = flow.open_page("/consent", flow.submit(chooser, "/select-account", choose=ada_sid[0]))
+    assert "Ada Example" in page.text
+    request_id = form_fields(page.text)["request"]
+    flow.submit(page, "/consent", decision="allow")
+    again = flow.browser.get(f"/select-account?request={request_id}")
+    asked = flow.browser.get(flow.submit(again, "/select-account", choose=bob_sid).headers["Location"])
+    assert asked.headers["Location"] == f"/consent?request={request_id}"
+    page = flow.browser.get(asked.headers["Location"])
+    assert "Bob" in page.text
+    assert answer_of(flow.submit(page, "/consent", decision="deny").headers["Location"])["error"] == "access_denied"

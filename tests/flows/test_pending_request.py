@@ -170,6 +170,19 @@ def test_password_is_not_looked_at_when_the_request_has_expired(flow: Flow) -> N
     assert "login.succeeded" not in flow.gatepost.audit_events()
 
 
+def test_page_leads_back_to_the_app_when_the_request_is_over(gatepost: Gatepost) -> None:
+    """No dead end: the person can start again where they came from."""
+    flow = flow_of(gatepost, client_uri="https://app.example/", client_name="Note Taker")
+    request_id = parked(flow)
+    gatepost.clock.advance(1800)
+    response = flow.browser.get(f"/login?request={request_id}")
+    assert_error_page(response, 410, "has expired")
+    assert 'href="https://app.example/"' in response.text
+    stranger = gatepost.browser()
+    stranger.get("/login")
+    assert "Note Taker" not in stranger.get(f"/login?request={request_id}").text
+
+
 # The client changes -----------------------------------------------------------------------------------------------
 
 

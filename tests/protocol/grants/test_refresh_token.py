@@ -101,6 +101,7 @@ def test_same_answer_is_given_again_when_the_client_retries_in_time(flow: Flow, 
         assert again.headers["Cache-Control"] == "no-store"
     assert flow.gatepost.audit_events().count("refresh_token.rotated") == 1
     assert flow.gatepost.audit_events().count("token.issued") == 2
+    assert flow.gatepost.audit_events().count("refresh_token.replayed") == 3
     assert refreshed(flow, first.get_json()["refresh_token"])
 
 
@@ -247,6 +248,18 @@ def test_token_dies_to_the_second_when_it_is_not_used_or_the_grant_is_old(make_g
     token = refreshed(flow, token)["refresh_token"]
     gatepost.clock.advance(1)
     assert_refused(flow.refresh(token))
+
+
+@pytest.mark.spec("OpenID Connect Core §11")
+def test_token_dies_with_the_session_when_offline_access_was_not_granted(make_gatepost: GatepostMaker) -> None:
+    gatepost = make_gatepost(session_lifetime=5000, session_idle_lifetime=5000)
+    flow = flow_of(gatepost, refresh_token_policy="always")
+    online, offline = refresh_token_of(flow, scope="openid"), refresh_token_of(flow, scope="openid offline_access")
+    gatepost.clock.advance(4999)
+    online = refreshed(flow, online)["refresh_token"]
+    gatepost.clock.advance(1)
+    assert_refused(flow.refresh(online))
+    assert refreshed(flow, offline)
 
 
 # Scope ------------------------------------------------------------------------------------------------------------

@@ -107,3 +107,14 @@ def test_answer_is_the_same_when_the_button_is_clicked_twice(flow: Flow) -> None
     second = late.post("/logout", data=form)
     assert first.headers["Location"] == second.headers["Location"] == "/signed-out"
     assert flow.gatepost.audit_events().count("session.ended") == 1
+
+
+def test_late_answer_signs_nobody_out_and_does_not_say_so_when_somebody_signed_in_meanwhile(flow: Flow) -> None:
+    form = {**form_fields(flow.browser.get("/logout").text), "decision": "sign_out"}
+    cookie = flow.browser.get_cookie("gatepost")
+    assert cookie is not None
+    flow.code(prompt="login")
+    late = flow.gatepost.browser()
+    late.set_cookie("gatepost", cookie.value)
+    assert late.post("/logout", data=form).status_code == 403
+    assert is_signed_in(flow)
