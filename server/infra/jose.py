@@ -11,6 +11,7 @@ import json
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from joserfc import jwk, jws, jwt
@@ -127,10 +128,18 @@ def verify(token: str, public_keys: Sequence[Mapping[str, Any]]) -> DecodedToken
     algorithm = str(key["alg"])
     registry = jws.JWSRegistry(algorithms=[algorithm], strict_check_header=False)
     try:
-        decoded = jwt.decode(token, jwk.import_key(dict(key)), registry=registry)
+        decoded = jwt.decode(token, _public_key(json.dumps(key)), registry=registry)
     except (JoseError, ValueError, TypeError) as error:
         raise InvalidToken("The token's signature does not verify.") from error
     return DecodedToken(decoded.header, decoded.claims)
+
+
+@lru_cache(maxsize=64)
+def _public_key(document: str) -> SigningKey:
+    """The parsed public key of a JWK; parsing it costs as much as two verifications."""
+    key = jwk.import_key(json.loads(document))
+    assert isinstance(key, jwk.RSAKey | jwk.ECKey | jwk.OKPKey)  # narrows the type; we published the document
+    return key
 
 
 def peek_header(token: str) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
-from typing import Final, cast
+from functools import lru_cache
+from typing import Final, TypeAlias, cast
 
 from flask import Flask, abort, current_app, g, request
 
@@ -15,6 +16,8 @@ from server.infra import secrets
 from server.infra.database import database
 from server.infra.logging import request_id as logged_request_id
 from server.protocol.authorization_server import AuthorizationServer
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _EXTENSION: Final = "gatepost"
 _MAXIMUM_USER_AGENT: Final = 300
@@ -86,13 +89,17 @@ def _user_agent() -> str | None:
 def client_ip() -> str | None:
     """The client's address: the socket's peer, or behind trusted proxies the nearest address that is none of them."""
     peer = request.remote_addr
-    networks = current_gatepost().runtime.settings.trusted_proxies
-    trusted = [ipaddress.ip_network(network, strict=False) for network in networks]
+    trusted = _parse_networks(current_gatepost().runtime.settings.trusted_proxies)
     hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
     while peer is not None and hops and _is_in(peer, trusted):
         peer = hops.pop()
     address = _parse(peer) if peer is not None else None
     return str(address) if address is not None else request.remote_addr
+
+
+@lru_cache(maxsize=8)
+def _parse_networks(networks: tuple[str, ...]) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(network, strict=False) for network in networks)
 
 
 def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
@@ -106,6 +113,6 @@ def _parse(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
-def _is_in(address: str, networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+def _is_in(address: str, networks: tuple[Network, ...]) -> bool:
     parsed = _parse(address)
     return parsed is not None and any(parsed in network for network in networks)

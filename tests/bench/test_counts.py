@@ -22,9 +22,9 @@ COSTS: dict[str, Counts] = {
     "client_credentials ES256": Counts(statements=4, commits=1, signatures=1),
     "code exchange": Counts(statements=10, commits=1, signatures=2),
     "refresh": Counts(statements=13, commits=1, signatures=2),
-    "introspection": Counts(statements=6, commits=0, signatures=0, public_keys=1),
-    "introspection, client's own token": Counts(statements=4, commits=0, signatures=0, public_keys=1),
-    "userinfo": Counts(statements=5, commits=0, signatures=0, public_keys=1),
+    "introspection": Counts(statements=6, commits=0, signatures=0),
+    "introspection, client's own token": Counts(statements=4, commits=0, signatures=0),
+    "userinfo": Counts(statements=5, commits=0, signatures=0),
     "JWKS": Counts(statements=1, commits=0, signatures=0),
     "discovery": Counts(statements=0, commits=0, signatures=0),
 }
