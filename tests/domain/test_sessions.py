@@ -21,6 +21,7 @@ from server.domain.sessions import (
     find_session,
     find_superseded_browser,
     forget_session,
+    has_signed_in,
     is_live,
     list_sessions,
     lock_live_session,
@@ -337,3 +338,12 @@ def test_nothing_is_changed_on_a_browser_that_housekeeping_has_just_removed(work
     with pytest.raises(Denied, match="Your session has just ended"):
         replace_secret(work, browser)
     work.db.rollback()
+
+
+def test_browser_remembers_who_has_signed_in_on_it(work: UnitOfWork) -> None:
+    user, other = make_user(work), make_user(work, "alan@example.com")
+    browser, session = make_session(work, user)
+    elsewhere, _ = make_session(work, other)
+    end_session(work, browser, session)
+    assert [has_signed_in(work, browser, user), has_signed_in(work, browser, other)] == [True, False]
+    assert [has_signed_in(work, elsewhere, user), has_signed_in(work, elsewhere, other)] == [False, True]

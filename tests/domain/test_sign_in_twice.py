@@ -19,6 +19,7 @@ from server.domain.sessions import (
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import User
 from tests.domain.factories import make_user
+from tests.support.application import Gatepost
 from tests.support.clock import FrozenClock
 
 
@@ -78,3 +79,18 @@ def test_sign_out_is_refused_when_the_cookie_was_replaced(work: UnitOfWork, befo
     browser = superseded(work, before)
     with pytest.raises(Denied):
         replace_secret(work, browser)
+
+
+def test_cookie_that_another_request_replaced_meanwhile_is_noticed(gatepost: Gatepost) -> None:
+    with gatepost.work() as work:
+        browser, secret = create_browser(work)
+    with gatepost.work() as work:
+        known = find_browser(work, secret)
+        assert known is not None
+        replace_secret(work, known)
+    with gatepost.work() as work:
+        # As a request sees it that read the row before the other one wrote.
+        stale = work.db.merge(browser, load=False)
+        stale.presented_digest = stale.secret_digest
+        with pytest.raises(Denied, match="changed in another tab"):
+            replace_secret(work, stale)
