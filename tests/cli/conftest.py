@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from server.cli.main import main
 from server.config import load_settings
 from server.domain.audit_log import AuditRecord
 from server.infra.database import open_session
+from tests.support.application import Gatepost
 from tests.support.deployment import prepared_folder
 
 __all__ = ["cli", "empty_cli", "prepared_folder"]
@@ -56,6 +58,15 @@ class Cli:
         assert sentence.endswith("\n")
         assert sentence.count("\n") == 1, sentence
         return sentence.strip()
+
+    @contextmanager
+    def gatepost(self, **settings: Any) -> Iterator[Gatepost]:
+        """The deployment of the folder, to look into or to prepare past the command line."""
+        gatepost = Gatepost(self.folder, **settings)
+        try:
+            yield gatepost
+        finally:
+            gatepost.close()
 
     def audit_rows(self, event: str) -> list[AuditRecord]:
         """The audit rows of one event, oldest first."""

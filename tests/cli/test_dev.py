@@ -6,6 +6,8 @@ import json
 import re
 import socket
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -54,8 +56,11 @@ def first(empty_cli: Cli, port: int) -> str:
     return empty_cli.ok("dev", "--port", str(port))
 
 
-def made(cli: Cli) -> Gatepost:
-    return Gatepost(cli.folder, database_url=f"sqlite:///{cli.folder / 'var' / 'dev.sqlite'}")
+@contextmanager
+def made(cli: Cli) -> Iterator[Gatepost]:
+    """What `gatepost dev` made."""
+    with cli.gatepost(database_url=f"sqlite:///{cli.folder / 'var' / 'dev.sqlite'}") as gatepost:
+        yield gatepost
 
 
 def credentials(cli: Cli) -> dict[str, str]:
@@ -66,7 +71,7 @@ def test_everything_is_made_in_an_empty_folder(empty_cli: Cli, first: str) -> No
     assert stat.S_IMODE((empty_cli.folder / "keys" / "keyring.json").stat().st_mode) == 0o600
     assert stat.S_IMODE((empty_cli.folder / "var" / "dev-credentials.json").stat().st_mode) == 0o600
     kept = credentials(empty_cli)
-    with made(empty_cli).work() as work:
+    with made(empty_cli) as gatepost, gatepost.work() as work:
         assert verify_password(work, get_user(work, "demo@example.com"), kept["password"])
         assert verify_client_secret(work, get_client(work, "demo-web"), kept["web_secret"])
         assert verify_client_secret(work, get_client(work, "demo-machine"), kept["machine_secret"])
@@ -112,12 +117,14 @@ def test_second_run_finds_everything_again(empty_cli: Cli, first: str, port: int
 
 
 def test_reset_empties_the_database(empty_cli: Cli, first: str, port: int) -> None:
-    made(empty_cli).add_user("somebody@example.com")
+    with made(empty_cli) as gatepost:
+        gatepost.add_user("somebody@example.com")
     text = empty_cli.ok("dev", "--port", str(port), "--reset")
     assert "was there already" not in text
-    with made(empty_cli).work() as work:
+    with made(empty_cli) as gatepost, gatepost.work() as work:
         assert get_user(work, "demo@example.com")
-    assert [row.event for row in made(empty_cli).audit_rows("user.created")] == ["user.created"]
+    with made(empty_cli) as gatepost:
+        assert len(gatepost.audit_rows("user.created")) == 1
 
 
 def test_reset_is_harmless_when_there_is_nothing_yet(empty_cli: Cli, port: int) -> None:
@@ -131,7 +138,7 @@ def test_credentials_are_renewed_when_the_kept_ones_cannot_be_read(
     (empty_cli.folder / "var" / "dev-credentials.json").write_text(content)
     empty_cli.ok("dev", "--port", str(port))
     kept = credentials(empty_cli)
-    with made(empty_cli).work() as work:
+    with made(empty_cli) as gatepost, gatepost.work() as work:
         assert verify_password(work, get_user(work, "demo@example.com"), kept["password"])
 
 

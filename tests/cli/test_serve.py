@@ -13,7 +13,6 @@ from granian.constants import HTTPModes, Interfaces
 from server.cli import serve
 from server.domain.key_rotation import rotate_key
 from server.infra.keyring import create_keyring
-from tests.support.application import Gatepost
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Cli
@@ -94,10 +93,10 @@ def test_missing_signing_keys_are_made_at_the_first_start(empty_cli: Cli, starte
 
 
 def test_retired_keys_are_removed_at_the_start(ready: Cli) -> None:
-    gatepost = Gatepost(ready.folder)
-    gatepost.clock.advance(-400 * 86400)
-    with gatepost.work() as work:
-        rotate_key(work, "ES256")
+    with ready.gatepost() as gatepost:
+        gatepost.clock.advance(-400 * 86400)
+        with gatepost.work() as work:
+            rotate_key(work, "ES256")
     ready.ok("serve")
     states = [key["state"] for key in ready.json("keys", "list") if key["algorithm"] == "ES256"]
     assert sorted(states) == ["active", "removed"]
@@ -132,7 +131,7 @@ def no_database(cli: Cli) -> None:
 
 
 def older_schema(cli: Cli) -> None:
-    with Gatepost(cli.folder).work() as work:
+    with cli.gatepost() as gatepost, gatepost.work() as work:
         work.db.connection().exec_driver_sql("UPDATE alembic_version SET version_num = '0000'")
 
 
@@ -142,11 +141,13 @@ def database_away(cli: Cli) -> None:
 
 
 def demo_user(cli: Cli) -> None:
-    Gatepost(cli.folder).add_user("demo@example.com", is_demo=True)
+    with cli.gatepost() as gatepost:
+        gatepost.add_user("demo@example.com", is_demo=True)
 
 
 def demo_client(cli: Cli) -> None:
-    Gatepost(cli.folder).add_client("machine", is_demo=True)
+    with cli.gatepost() as gatepost:
+        gatepost.add_client("machine", is_demo=True)
 
 
 def bad_bind(cli: Cli) -> None:

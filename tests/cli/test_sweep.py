@@ -11,7 +11,6 @@ from server.cli import sweep as command
 from server.domain import housekeeping
 from server.domain.access_tokens import revoke_access_token
 from server.infra.clock import SystemClock
-from tests.support.application import Gatepost
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Cli
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def littered(cli: Cli) -> Cli:
-    with Gatepost(cli.folder).work() as work:
+    with cli.gatepost() as gatepost, gatepost.work() as work:
         for number in range(5):
             over = SystemClock().now() - timedelta(seconds=1)
             revoke_access_token(work, f"jti{number}", "a-client", over)

@@ -14,7 +14,6 @@ from server.domain.users import User, get_user
 from server.infra.database import open_session
 from server.infra.password_hasher import PasswordHasher
 from tests.domain.factories import make_session
-from tests.support.application import Gatepost
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Cli
@@ -133,11 +132,10 @@ def test_new_password_replaces_the_old_one(cli: Cli) -> None:
 def test_new_password_ends_what_was_signed_in_unless_told_otherwise(
     cli: Cli, options: tuple[str, ...], is_over: bool
 ) -> None:
-    gatepost = Gatepost(cli.folder)
-    with gatepost.work() as work:
+    with cli.gatepost() as gatepost, gatepost.work() as work:
         _, session = make_session(work, get_user(work, "ada@example.com"))
     cli.ok("users", "set-password", "ada@example.com", *options)
-    with gatepost.work() as work:
+    with cli.gatepost() as gatepost, gatepost.work() as work:
         found = find_session(work, session.id)
         assert found is not None
         assert (found.ended_at is not None) is is_over

@@ -66,3 +66,19 @@ def test_consent_lasts_when_the_transaction_is_over(gatepost: Gatepost) -> None:
         give_consent(work, user.id, client.id, frozenset({"email"}))
     with gatepost.work() as work:
         assert remembered_scopes(work, user.id, client.id) == {"openid", "email"}
+
+
+def test_pages_answered_at_once_add_up_instead_of_overwriting_each_other(gatepost: Gatepost) -> None:
+    with gatepost.work() as work:
+        user, client = make_user(work), make_client(work)
+        give_consent(work, user.id, client.id, frozenset({"openid"}))
+        consent = find_consent(work, user.id, client.id)
+        assert consent is not None
+    with gatepost.work() as work:
+        give_consent(work, user.id, client.id, frozenset({"email"}))
+    with gatepost.work() as work:
+        # As a request sees it that read the row before the other one wrote.
+        stale = work.db.merge(consent, load=False)
+        assert stale.scopes == ["openid"]
+        give_consent(work, user.id, client.id, frozenset({"phone"}))
+        assert remembered_scopes(work, user.id, client.id) == {"openid", "email", "phone"}

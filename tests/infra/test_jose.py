@@ -220,6 +220,21 @@ def test_token_verifies_against_the_published_keys(
     assert jose.peek_claims(tokens[algorithm]) == decoded.claims
 
 
+def test_public_key_is_parsed_once_however_many_tokens_it_verifies(
+    keys: dict[str, SigningKey], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[str] = []
+    real = jose.jwk.import_key
+    monkeypatch.setattr(jose.jwk, "import_key", lambda document: parsed.append(document["kid"]) or real(document))
+    key = jose.generate_key("ES256")
+    document = jose.public_jwk(key)
+    del parsed[:]
+    for number in range(3):
+        token = jose.sign({"n": number}, key, "ES256", "JWT")
+        assert jose.verify(token, [dict(document)]).claims == {"n": number}
+    assert parsed == [document["kid"]]
+
+
 def test_rsa_signature_holds_when_another_library_checks_it(
     tokens: dict[str, str], keys: dict[str, SigningKey]
 ) -> None:

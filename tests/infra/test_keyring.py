@@ -45,6 +45,11 @@ def test_keyring_is_its_owners_alone_when_it_is_made(folder: Path) -> None:
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
+def test_folder_is_made_with_those_above_it_or_used_when_it_is_there(folder: Path) -> None:
+    assert create_keyring(folder / "deep" / "down").is_file()
+    assert create_keyring(folder).is_file()
+
+
 def test_keyring_holds_one_256_bit_key_when_it_is_made(folder: Path, keyring: Keyring) -> None:
     document = json.loads((folder / "keyring.json").read_text())
     assert list(document["keys"]) == [document["active"]]
