@@ -35,6 +35,7 @@ _EPILOG = """
       python -m bench --quick                      every cell once, briefly: does it all run?
       python -m bench --output docs/performance.md the full report: a quiet machine, half an hour
       python -m bench --only refresh --no-peers    one operation, with the floors
+      python -m bench --endurance 200000           does memory grow?
       python -m bench --json samples.json          the samples too, for other arithmetic
 """
 
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--no-peers", action="store_true", help="Gatepost and the floors alone")
     parser.add_argument("--only", action="append", default=[], metavar="WORD", help="operations whose name contains it")
     parser.add_argument("--seed", type=int, default=0, help="of the random order (default: %(default)s)")
+    parser.add_argument("--endurance", type=int, default=0, metavar="N", help="then watch memory over N requests")
     parser.add_argument("--output", type=Path, help="where the report goes; default: standard output")
     parser.add_argument("--json", type=Path, help="where the samples go, too")
     return parser
@@ -93,6 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         peers=() if options.no_peers else tuple(options.peer or PEERS),
         only=tuple(options.only),
         seed=options.seed,
+        endurance=options.endurance,
     )
     with tempfile.TemporaryDirectory(prefix="gatepost-bench-") as directory:
         results = campaign.run(plan, Path(directory))

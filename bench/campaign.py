@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from bench.floors.subjects import POSTGRES_CLIENTS, RAW_POSTGRES, RAW_SQLITE, Ra
 from bench.gatepost import SETTINGS, Gatepost
 from bench.load import Limits, LoadFailed
 from bench.peers import django_toolkit, oidc_provider
-from bench.subject import Sample, Subject
+from bench.subject import BESIDE_LOGINS, CODE_EXCHANGE, LOGIN, Sample, Subject
 from tests.support.components import postgres_tool
 from tests.support.servers import PostgresCluster, ServerFailed, postgres_cluster, start_server
 
@@ -36,6 +36,8 @@ class Plan:
     #: Operations whose name contains one of these; all when there is none.
     only: tuple[str, ...] = ()
     seed: int = 0
+    #: Requests of all kinds that memory is watched over, after the rounds; 0 for none.
+    endurance: int = 0
 
 
 @dataclass
@@ -48,6 +50,8 @@ class Results:
     pss: dict[str, int] = field(default_factory=dict)
     #: What could not be measured, and why.
     absent: dict[str, str] = field(default_factory=dict)
+    #: Memory of Gatepost after each tenth of the endurance run, in bytes.
+    growth: dict[str, list[int]] = field(default_factory=dict)
     postgres: str = ""
     #: Of the machine, over one minute.
     load_before: float = 0.0
@@ -69,6 +73,9 @@ def run(plan: Plan, directory: Path) -> Results:
         order = random.Random(plan.seed)
         for number in range(1, plan.rounds + 1):
             _run_round(number, subjects, plan, order, results)
+        for subject in subjects:
+            if plan.endurance and isinstance(subject, Gatepost):
+                results.growth[subject.name] = _endure(subject, plan)
     results.load_after = os.getloadavg()[0]
     return results
 
@@ -94,6 +101,22 @@ def _run_round(number: int, subjects: Sequence[Subject], plan: Plan, order: rand
         memory = subject.pss_bytes()
         if memory is not None:
             results.pss[subject.name] = max(memory, results.pss.get(subject.name, 0))
+
+
+def _endure(subject: Gatepost, plan: Plan) -> list[int]:
+    """Sends so many requests, of all kinds in turn; the memory after each tenth."""
+    kinds = [operation for operation in subject.operations if operation not in {LOGIN, BESIDE_LOGINS}]
+    limits = replace(plan.limits, seconds=3600.0, requests=max(1, plan.endurance // 10 // len(kinds)))
+    # Codes live for a minute, so they come in smaller numbers; people sign in now and then.
+    few = replace(plan.limits, seconds=3.0)
+    found = []
+    for tenth in range(1, 11):
+        for operation in kinds:
+            subject.measure(operation, few if operation == CODE_EXCHANGE else limits)
+        subject.measure(LOGIN, few)
+        found.append(subject.pss_bytes() or 0)
+        say(f"endurance {tenth * 10:3} %  {subject.name:28} {found[-1] / 1e6:6.0f} MB")
+    return found
 
 
 def _wanted(operation: str, plan: Plan) -> bool:

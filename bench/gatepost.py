@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import threading
 from collections.abc import Callable
 from importlib.metadata import version
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -14,6 +15,7 @@ from bench import http, load
 from bench.http import Answer
 from bench.load import Limits
 from bench.subject import (
+    BESIDE_LOGINS,
     CLIENT_CREDENTIALS,
     CLIENT_CREDENTIALS_ES256,
     CODE_EXCHANGE,
@@ -26,6 +28,7 @@ from bench.subject import (
     REFRESH,
     USERINFO,
     HttpSubject,
+    Sample,
     Work,
 )
 from tests.interop.person import Person
@@ -36,12 +39,13 @@ REDIRECT_URI = "https://bench.example/callback"
 SCOPE = "openid profile email offline_access"
 PASSWORD = "a long enough password"
 PEOPLE = 4
+LOGINS_PER_SECOND = 20
 
 
 class Gatepost(HttpSubject):
     """A running server with clients and people in it."""
 
-    operations = OPERATIONS
+    operations: tuple[str, ...] = OPERATIONS
 
     def __init__(self, name: str, server: Server, workers: int, database_root: int | None) -> None:
         super().__init__(name, server.port, server.process.pid, database_root)
@@ -61,6 +65,7 @@ class Gatepost(HttpSubject):
             USERINFO: lambda _: Work(http.the_same(http.get(self.port, "/oauth/userinfo", http.bearer(self._token())))),
             JWKS: lambda _: Work(http.the_same(http.get(self.port, "/.well-known/jwks.json"))),
             DISCOVERY: lambda _: Work(http.the_same(http.get(self.port, "/.well-known/openid-configuration"))),
+            BESIDE_LOGINS: lambda _: self._client_credentials(self._machine),
             LOGIN: lambda limits: Work(http.each_once(self._logins(_prepared(LOGIN, limits))), expected=303),
         }
 
@@ -68,6 +73,19 @@ class Gatepost(HttpSubject):
         """One line for the report."""
         backend = "PostgreSQL, fsync on" if self.database_root else "SQLite, synchronous=FULL"
         return f"`gatepost serve --workers {self._workers}` of this checkout, granian {version('granian')}, {backend}"
+
+    def measure(self, operation: str, limits: Limits) -> Sample:
+        """As for every server; one operation has people signing in beside it, whose CPU is in its figure."""
+        if operation != BESIDE_LOGINS:
+            return super().measure(operation, limits)
+        pace = load.Pace(self.port, self._logins(int(LOGINS_PER_SECOND * (limits.seconds + 1))), LOGINS_PER_SECOND)
+        people = threading.Thread(target=pace.run)
+        people.start()
+        try:
+            return super().measure(operation, limits)
+        finally:
+            pace.stop()
+            people.join()
 
     def prepare(self, operation: str, limits: Limits) -> Work:
         """Makes ready what the operation needs, through the endpoints themselves."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import select
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -67,6 +68,31 @@ def run(port: int, source: Source, limits: Limits, expected: int = 200, keep: li
         LoadFailed: when no answer comes for half a minute.
     """
     return _Run(port, source, limits, expected, keep).run()
+
+
+class Pace:
+    """Requests sent at a steady rate beside a run, each on a connection of its own; nobody looks at the answers."""
+
+    def __init__(self, port: int, requests: list[bytes], per_second: float) -> None:
+        self._port, self._requests, self._interval = port, requests, 1 / per_second
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        """Sends until stopped, or until there are no more; the thread's work."""
+        connections = []
+        for request in self._requests:
+            if self._stopped.wait(self._interval):
+                break
+            connection = _Connection(0, self._port)
+            connection.send(request)
+            connections.append(connection)
+        for connection in connections:
+            connection.socket.recv(1)
+            connection.socket.close()
+
+    def stop(self) -> None:
+        """Ends it after the answers to what was sent."""
+        self._stopped.set()
 
 
 class _Connection:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import event
+from werkzeug.datastructures import Headers
 from werkzeug.test import EnvironBuilder
 
 from bench.subject import (
@@ -44,7 +45,7 @@ class Application:
     """Gatepost as a WSGI function, and the requests it is called with."""
 
     def __init__(self, folder: Path, database_url: str | None) -> None:
-        more = {"database_url": database_url} if database_url else {}
+        more: dict[str, Any] = {"database_url": database_url} if database_url else {}
         self.gatepost = Gatepost(folder, scopes={"notes:read": "Read your notes"}, **more)
         if not database_url:
             # As `gatepost serve` has it; the tests switch it off.
@@ -57,9 +58,16 @@ class Application:
 
     def call(self, method: str, path: str, form: dict[str, str] | None = None, **headers: str) -> None:
         """One request; the answer's body is kept."""
-        environ = EnvironBuilder(path, "http://localhost:8000", method=method, data=form, headers=headers).get_environ()
+        environ = EnvironBuilder(
+            path, "http://localhost:8000", method=method, data=form, headers=Headers(headers)
+        ).get_environ()
         statuses: list[str] = []
-        answer = self.gatepost.app.wsgi_app(environ, lambda status, _headers, _info=None: statuses.append(status))
+
+        def start_response(status: str, _headers: Any, _info: Any = None) -> Callable[[bytes], object]:
+            statuses.append(status)
+            return lambda _data: None
+
+        answer = self.gatepost.app.wsgi_app(environ, start_response)
         self.body = b"".join(answer)
         answer.close()  # type: ignore[attr-defined]  # Werkzeug's iterator has it
         if not statuses[0].startswith("200"):

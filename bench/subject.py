@@ -18,6 +18,7 @@ USERINFO = "userinfo"
 JWKS = "JWKS"
 DISCOVERY = "discovery"
 LOGIN = "password login"
+BESIDE_LOGINS = "client_credentials beside logins"
 
 OPERATIONS = (
     CLIENT_CREDENTIALS,
@@ -29,6 +30,7 @@ OPERATIONS = (
     JWKS,
     DISCOVERY,
     LOGIN,
+    BESIDE_LOGINS,
 )
 """In the order of the report."""
 

@@ -28,7 +28,7 @@ POSTGRES_CLIENTS = 8
 class FloorServer(HttpSubject):
     """granian with one blocking thread per worker over an application of a few lines."""
 
-    operations = tuple(_PATHS)
+    operations: tuple[str, ...] = tuple(_PATHS)
 
     def prepare(self, operation: str, limits: Limits) -> Work:
         """The path of the operation."""
@@ -79,13 +79,13 @@ def wait_until_open(port: int, path: str, running: subprocess.Popen[bytes], log:
             return
         except (OSError, load.LoadFailed):
             time.sleep(0.1)
-    raise load.LoadFailed(f"{running.args} did not answer at {path}:\n{log.read_text(errors='replace')[-3000:]}")
+    raise load.LoadFailed(f"{running.args!r} did not answer at {path}:\n{log.read_text(errors='replace')[-3000:]}")
 
 
 class RawRotation:
     """Refresh rotation through the bare driver, in a process of its own."""
 
-    operations = (ROTATION,)
+    operations: tuple[str, ...] = (ROTATION,)
 
     def __init__(self, name: str, url: str, clients: int, database_root: int | None) -> None:
         self.name, self._url, self._clients, self._database_root = name, url, clients, database_root

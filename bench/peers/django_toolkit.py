@@ -45,7 +45,7 @@ REDIRECT_URI = "https://bench.example/callback"
 class DjangoToolkit(HttpSubject):
     """A running peer."""
 
-    operations = (CLIENT_CREDENTIALS, CODE_EXCHANGE, REFRESH, INTROSPECTION, USERINFO, JWKS, DISCOVERY)
+    operations: tuple[str, ...] = (CLIENT_CREDENTIALS, CODE_EXCHANGE, REFRESH, INTROSPECTION, USERINFO, JWKS, DISCOVERY)
 
     def about(self) -> str:
         """One line for the report."""

@@ -37,7 +37,7 @@ _RESOURCES = {CLIENT_CREDENTIALS: "https://rs256.example", CLIENT_CREDENTIALS_ES
 class OidcProvider(HttpSubject):
     """A running peer."""
 
-    operations = (
+    operations: tuple[str, ...] = (
         CLIENT_CREDENTIALS,
         CLIENT_CREDENTIALS_ES256,
         CODE_EXCHANGE,
