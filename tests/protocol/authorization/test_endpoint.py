@@ -1,5 +1,7 @@
 """The state machine where two visits meet: signed out, disabled or answered in the very moment of going on."""
 
+import logging
+
 import pytest
 from authlib.oauth2 import OAuth2Error
 
@@ -58,3 +60,11 @@ def test_page_links_to_the_apps_own_site_when_its_request_cannot_be_answered(gat
     assert 'href="https://app.example/"' in page.text
     assert "Note Taker" in page.text
     assert "evil.example" not in page.text
+
+
+def test_refusal_is_logged_by_its_code_alone_when_the_client_is_told(
+    flow: Flow, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "server"):
+        flow.authorize(scope="zq9hostile", state="zq9hostile")
+    assert caplog.messages == ["authorization request refused: invalid_scope"]
