@@ -18,6 +18,7 @@ from server.domain.client_secrets import verify_client_secret
 from server.domain.clients import get_client
 from server.domain.passwords import verify_password
 from server.domain.users import get_user
+from server.infra.database import database
 from tests.support.application import Gatepost
 
 if TYPE_CHECKING:
@@ -37,10 +38,13 @@ class Listener:
 
 
 @pytest.fixture(autouse=True)
-def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     Listener.started = []
     monkeypatch.setattr(dev, "create_server", Listener)
-    return Listener.started
+    yield Listener.started
+    for options in Listener.started:
+        with options["app"].app_context():
+            database.engine.dispose()
 
 
 @pytest.fixture
