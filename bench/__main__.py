@@ -33,7 +33,7 @@ _EPILOG = """
     Examples:
 
       python -m bench --quick                      every cell once, briefly: does it all run?
-      python -m bench --output docs/performance.md the full report: a quiet machine, half an hour
+      python -m bench --output docs/performance.md the full report: a quiet machine, 20 minutes
       python -m bench --only refresh --no-peers    one operation, with the floors
       python -m bench --endurance 200000           does memory grow?
       python -m bench --json samples.json          the samples too, for other arithmetic
