@@ -14,6 +14,7 @@ from bench.floors.subjects import SERVER, SIGN
 from bench.load import Limits
 from bench.subject import CLIENT_CREDENTIALS, Sample
 
+needs_proc = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="reads Linux's /proc")
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
 
@@ -61,6 +62,7 @@ def test_percentile_is_the_worst_when_there_are_few() -> None:
     assert load.percentile([], 50) == 0.0
 
 
+@needs_proc
 def test_cpu_of_a_tree_counts_children_that_have_ended() -> None:
     before = processes.cpu_seconds(os.getpid())
     burn = "import time\nend = time.process_time() + 0.2\nwhile time.process_time() < end: pass"
@@ -68,6 +70,7 @@ def test_cpu_of_a_tree_counts_children_that_have_ended() -> None:
     assert processes.cpu_seconds(os.getpid()) - before >= 0.19
 
 
+@needs_proc
 def test_tree_holds_grandchildren_that_run() -> None:
     script = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'input()'], stdin=sys.stdin)"
     child = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE)
