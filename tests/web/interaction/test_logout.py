@@ -118,3 +118,13 @@ def test_late_answer_signs_nobody_out_and_does_not_say_so_when_somebody_signed_i
     late.set_cookie("gatepost", cookie.value)
     assert late.post("/logout", data=form).status_code == 403
     assert is_signed_in(flow)
+
+
+def test_only_who_is_signed_in_is_named_when_others_are_known_here(flow: Flow) -> None:
+    Flow(flow.gatepost, flow.client, flow.secret, flow.browser, "bob@example.com").code(prompt="select_account")
+    flow.gatepost.change_user("bob@example.com", disabled_at=flow.gatepost.clock.now())
+    page = flow.browser.get("/logout")
+    assert "Ada Example" in page.text
+    assert "Bob Builder" not in page.text
+    flow.gatepost.clock.advance(flow.gatepost.settings.session_idle_lifetime)
+    assert flow.browser.get("/logout").headers["Location"] == "/signed-out"
