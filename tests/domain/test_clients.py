@@ -137,6 +137,21 @@ def test_further_scope_is_known_when_the_deployment_configures_it(make_gatepost:
         assert make_client(work, scope="openid notes:read").scope == "openid notes:read"
 
 
+@pytest.mark.parametrize(
+    ("member", "value"),
+    [
+        ("client_name", "x" * 100),
+        ("client_name", "Größe 🦊"),
+        ("client_id", "x" * 100),
+        ("client_id", "0"),
+        ("client_uri", "https://" + "x" * 2000),
+        ("tos_uri", "https://x"),
+    ],
+)
+def test_registration_takes_the_longest_and_the_shortest(work: UnitOfWork, member: str, value: str) -> None:
+    assert value in clients.describe(make_client(work, **{member: value})).values()
+
+
 # ------------------------------------------------------------------------------------------------------------ refusals
 
 
