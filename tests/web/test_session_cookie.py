@@ -184,3 +184,11 @@ def test_use_is_noted_at_most_once_a_minute_when_the_session_is_used_often(make_
     flow.authorize(prompt="none")
     gatepost.clock.advance(941)
     assert "error" in answer_of(flow.authorize(prompt="none").headers["Location"])
+
+
+def test_no_cookie_is_set_when_the_answer_is_an_error_that_rolls_the_new_one_back(flow: Flow) -> None:
+    location = flow.browser.post("/oauth/authorize", data=flow.parameters()).headers["Location"]
+    flow.gatepost.change_client(flow.client.id, disabled_at=flow.gatepost.clock.now())
+    response = flow.gatepost.browser().get(location)
+    assert response.status_code == 400
+    assert "Set-Cookie" not in response.headers
