@@ -252,6 +252,14 @@ def test_token_made_by_hand_verifies_as_the_refusals_below_need(
     assert jose.verify(token, published).claims == {"sub": "usr_1"}
 
 
+@pytest.mark.spec("RFC 7515 §4")
+def test_header_member_that_nobody_knows_is_ignored(
+    keys: dict[str, SigningKey], sign_by_hand: Callable[..., str], published: list[dict[str, Any]]
+) -> None:
+    token = sign_by_hand({"alg": "RS256", "kid": keys["RS256"].kid, "of-another-time": [1, 2]})
+    assert jose.verify(token, published).claims == {"sub": "usr_1"}
+
+
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_token_is_refused_at_every_altered_character(
     tokens: dict[str, str], published: list[dict[str, Any]], algorithm: str
@@ -279,7 +287,7 @@ def test_token_is_refused_when_unused_bits_are_set_at_the_end_of_a_segment(
             twin = parts[position][:-1] + character
             if twin != parts[position] and base64.urlsafe_b64decode(twin + "==") == original:
                 twins += 1
-                with pytest.raises(InvalidToken):
+                with pytest.raises(InvalidToken, match="not canonically encoded"):
                     jose.verify(".".join([*parts[:position], twin, *parts[position + 1 :]]), published)
     assert twins >= 3
 
@@ -353,8 +361,13 @@ def test_token_is_refused_when_it_is_oversized(
 ) -> None:
     header = {"alg": "RS256", "kid": keys["RS256"].kid}
     assert jose.verify(sign_by_hand(header, json.dumps({"fill": "x" * 11000})), published)
-    oversized = sign_by_hand(header, json.dumps({"fill": "x" * 12000}))
-    assert len(oversized) > 16384
+    # Three bytes more are four characters more.
+    sizes = [len(sign_by_hand(header, json.dumps({"fill": "x" * (11000 + extra)}))) for extra in range(3)]
+    extra, size = next((extra, size) for extra, size in enumerate(sizes) if size % 4 == 16384 % 4)
+    fill = 11000 + extra + (16384 - size) // 4 * 3
+    largest, oversized = (sign_by_hand(header, json.dumps({"fill": "x" * count})) for count in (fill, fill + 1))
+    assert len(largest) == 16384 < len(oversized)
+    assert jose.verify(largest, published)
     with pytest.raises(InvalidToken, match="not a signed token"):
         jose.verify(oversized, published)
 
