@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -175,6 +176,25 @@ def test_moment_comes_back_in_utc_when_it_was_stored(settings: Settings, moment:
         found = db.get_one(RevokedAccessToken, "a").expires_at
     assert found == moment
     assert found.tzinfo is UTC
+
+
+@pytest.fixture
+def abroad(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """On a machine that is half a day ahead."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "Pacific/Auckland")
+        time.tzset()
+        yield
+    time.tzset()
+
+
+def test_moment_is_the_same_wherever_the_machine_stands(sqlite_settings: Settings, abroad: None) -> None:
+    with open_session(sqlite_settings) as db:
+        db.add(RevokedAccessToken(**revoked("a")))
+        db.flush()
+        assert db.execute(text("SELECT expires_at FROM revoked_access_tokens")).scalar() == "2026-11-22 12:00:00.000000"
+    with open_session(sqlite_settings) as db:
+        assert db.get_one(RevokedAccessToken, "a").expires_at == NOON
 
 
 def test_moment_is_refused_when_it_names_no_zone(settings: Settings) -> None:
