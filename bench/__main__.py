@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import shlex
+import signal
 import sys
 import tempfile
 import textwrap
@@ -85,6 +86,8 @@ def _command(given: Sequence[str]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs what the command line asks for; 1 when something answered wrongly."""
+    # Asked to end, it ends what it started: an exception runs the contexts' exits, the default would not.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(given)
     plan = Plan(

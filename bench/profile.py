@@ -10,6 +10,7 @@ import argparse
 import cProfile
 import io
 import pstats
+import signal
 import sys
 import tempfile
 import time
@@ -184,6 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=200, help="requests per batch (default: %(default)s)")
     parser.add_argument("--lines", type=int, default=25, help="functions to show (default: %(default)s)")
     options = parser.parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="gatepost-profile-"))
         postgres = stack.enter_context(postgres_cluster()) if options.database == "postgres" else None
