@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 LOCK := $(BIN)/uv pip compile pyproject.toml --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev test test-all lint format types contracts docs check lock screenshots wheel clean
+.PHONY: help install dev test test-all lint format types contracts docs check bench lock screenshots wheel clean
 
 help: ## Print this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ docs: install ## Write the generated pages of docs/ anew
 
 check: ## Everything CI runs, in the same way
 	bash .ci/run
+
+bench: install ## Measure CPU per request beside floors and peers; half an hour on a quiet machine
+	$(BIN)/python -m bench --output docs/performance.md
 
 lock: install ## Resolve the dependencies anew, with hashes and without addresses
 	$(LOCK) --upgrade --extra postgres --output-file requirements.lock
