@@ -22,8 +22,9 @@ class RecordingHasher(PasswordHasher):
     """Counts the argon2 runs it causes, and does them."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__(settings)
         self.runs: list[str] = []
+        super().__init__(settings)
+        self.runs.clear()
 
     def hash(self, password: str) -> str:
         self.runs.append("hash")
