@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -43,6 +45,26 @@ def test_nothing_verifies_when_there_is_no_hash() -> None:
     subject = hasher()
     assert not subject.verify(None, "correct horse")
     assert not subject.verify(None, "a password nobody has")
+
+
+def test_passwords_are_hashed_one_at_a_time_in_a_thread_of_their_own() -> None:
+    subject = hasher()
+    threads: list[int] = []
+    real = subject._argon2.hash
+
+    def recorded(password: str) -> str:
+        threads.append(threading.get_ident())
+        return real(password)
+
+    subject._argon2 = SimpleNamespace(hash=recorded)  # type: ignore[assignment]
+    callers = [threading.Thread(target=subject.hash, args=("correct horse",)) for _ in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert len(threads) == 4
+    assert len(set(threads)) == 1
+    assert threads[0] != threading.get_ident()
 
 
 @pytest.mark.parametrize("encoded", ["plain text", "$argon2id$v=19$", "$2b$12$abcdefghijklmnopqrstuv"])
