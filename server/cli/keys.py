@@ -59,7 +59,8 @@ def rotate(algorithm: str, prepare: bool, as_json: bool) -> None:
     show(document, as_json)
 
 
-@keys.command()
+# A kid is base64url, and one in 64 begins with a dash that is no option.
+@keys.command(context_settings={"ignore_unknown_options": True})
 @click.argument("kid")
 @click.confirmation_option("--yes", prompt="Tokens signed by this key will verify no longer. Go on?")
 @json_option
