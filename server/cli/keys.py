@@ -59,8 +59,7 @@ def rotate(algorithm: str, prepare: bool, as_json: bool) -> None:
     show(document, as_json)
 
 
-# A kid is base64url, and one in 64 begins with a dash that is no option; so this command has no short ones.
-@keys.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
+@keys.command()
 @click.argument("kid")
 @click.confirmation_option("--yes", prompt="Tokens signed by this key will verify no longer. Go on?")
 @json_option

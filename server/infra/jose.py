@@ -84,7 +84,9 @@ def import_pem(pem: bytes, algorithm: str) -> SigningKey:
 
 def _with_kid(key: SigningKey) -> SigningKey:
     document = key.as_dict(private=True)
-    document["kid"] = key.thumbprint()
+    thumbprint = key.thumbprint()
+    # One in 64 begins with a dash, which a command line takes for an option.
+    document["kid"] = f"k{thumbprint}" if thumbprint.startswith("-") else thumbprint
     return parse_private_key(json.dumps(document).encode())
 
 
