@@ -9,12 +9,10 @@ from flask import Flask
 from server.config import Settings, load_settings, scrub_environment
 from server.domain import tables
 from server.domain.demo_seed import DemoCredentials
-from server.domain.unit_of_work import Runtime
-from server.infra.clock import Clock, SystemClock
+from server.domain.unit_of_work import open_runtime
+from server.infra.clock import Clock
 from server.infra.database import database, database_url, engine_options, prepare_engine
-from server.infra.keyring import load_keyring
 from server.infra.logging import configure_logging
-from server.infra.password_hasher import PasswordHasher
 from server.infra.resources import TEMPLATES
 from server.protocol.authorization_server import AuthorizationServer
 from server.web import context, errors, pages, security_headers, session_cookie, urls
@@ -25,15 +23,6 @@ from server.web.one_at_a_time import OneAtATime
 from server.web.wsgi_guard import WsgiGuard
 
 _MAXIMUM_BODY_BYTES = 64 * 1024
-
-
-def create_runtime(settings: Settings, clock: Clock | None = None) -> Runtime:
-    """What lives as long as the process, with the keyring read from disk.
-
-    Raises:
-        KeyringError: when the keyring is missing or unsafe.
-    """
-    return Runtime(settings, clock or SystemClock(), load_keyring(settings.keys_dir), PasswordHasher(settings))
 
 
 def create_app(settings: Settings | None = None, clock: Clock | None = None) -> Flask:
@@ -47,7 +36,7 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
     app.config["MAX_CONTENT_LENGTH"] = _MAXIMUM_BODY_BYTES
     app.config["MAX_FORM_MEMORY_SIZE"] = _MAXIMUM_BODY_BYTES
     _attach_database(app, settings)
-    context.attach(app, context.Gatepost(create_runtime(settings, clock), AuthorizationServer()))
+    context.attach(app, context.Gatepost(open_runtime(settings, clock), AuthorizationServer()))
     pages.register(app, settings)
     errors.register(app)
     session_cookie.register(app)

@@ -13,11 +13,9 @@ from sqlalchemy.exc import DatabaseError
 from server.config import ConfigurationError, Settings, load_settings
 from server.domain.actor import OPERATOR
 from server.domain.errors import DomainError, Invalid
-from server.domain.unit_of_work import Runtime, UnitOfWork
-from server.infra.clock import SystemClock
+from server.domain.unit_of_work import UnitOfWork, open_runtime
 from server.infra.database import OUTAGES, open_session
-from server.infra.keyring import KeyringError, load_keyring
-from server.infra.password_hasher import PasswordHasher
+from server.infra.keyring import KeyringError
 
 
 def settings_or_exit(**overrides: Any) -> Settings:
@@ -52,8 +50,7 @@ def operator_work(settings: Settings | None = None) -> Iterator[UnitOfWork]:
     """One transaction on behalf of the operator; faults become sentences."""
     settings = settings or settings_or_exit()
     with faults_as_sentences():
-        keyring = load_keyring(settings.keys_dir)
-        runtime = Runtime(settings, SystemClock(), keyring, PasswordHasher(settings))
+        runtime = open_runtime(settings)
         with open_session(settings) as db:
             yield UnitOfWork(runtime, db, OPERATOR)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import CursorResult, ForeignKey, update
+from sqlalchemy import ForeignKey, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.domain import audit_log
@@ -13,7 +13,7 @@ from server.domain.audit_events import AuditEvent
 from server.domain.grants import Grant, find_grant, revoke_grant
 from server.domain.unit_of_work import UnitOfWork
 from server.infra import secrets
-from server.infra.database import Base, commit_before_raising
+from server.infra.database import Base, commit_before_raising, count_changed
 
 _PREFIX: Final = "ac_"
 
@@ -64,14 +64,12 @@ def consume_authorization_code(work: UnitOfWork, code: AuthorizationCode) -> boo
 
     One conditional UPDATE decides: of any number of simultaneous redemptions exactly one sees its row change.
     """
-    result = work.db.execute(
+    statement = (
         update(AuthorizationCode)
         .where(AuthorizationCode.code_digest == code.code_digest, AuthorizationCode.consumed_at.is_(None))
         .values(consumed_at=work.now)
-        .execution_options(synchronize_session=False)
     )
-    assert isinstance(result, CursorResult)
-    return result.rowcount == 1
+    return count_changed(work.db, statement) == 1
 
 
 def revoke_for_reuse(work: UnitOfWork, code: AuthorizationCode) -> None:

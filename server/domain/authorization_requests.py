@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import CursorResult, ForeignKey, update
+from sqlalchemy import ForeignKey, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.domain.clients import Client
@@ -20,7 +20,7 @@ from server.domain.policy.lifetimes import is_expired
 from server.domain.sessions import Browser, Session
 from server.domain.unit_of_work import UnitOfWork
 from server.infra import secrets
-from server.infra.database import Base
+from server.infra.database import Base, count_changed
 
 _ID: Final = re.compile(r"[0-9A-Za-z]{22}")
 
@@ -128,11 +128,10 @@ def finish_request(work: UnitOfWork, request: AuthorizationRequest, state: Reque
     Raises:
         Expired: when another visit answered it first.
     """
-    result = work.db.execute(
+    statement = (
         update(AuthorizationRequest)
         .where(AuthorizationRequest.id == request.id, AuthorizationRequest.finished_at.is_(None))
         .values(state=state, finished_at=work.now)
     )
-    assert isinstance(result, CursorResult)
-    if result.rowcount != 1:
+    if count_changed(work.db, statement) != 1:
         raise Expired("This sign-in request has been answered already.", request.client_id)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, CursorResult, and_, delete, exists, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute
 
 from server.domain.access_tokens import RevokedAccessToken
@@ -22,7 +22,7 @@ from server.domain.login_attempts import LoginAttempts
 from server.domain.refresh_tokens import RefreshToken
 from server.domain.sessions import Browser, Session
 from server.domain.unit_of_work import UnitOfWork
-from server.infra.database import Base
+from server.infra.database import Base, count_changed
 
 BATCH: Final = 500
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
@@ -94,22 +94,12 @@ def _remove(work: UnitOfWork, rule: Rule, batch: int) -> int:
     table, column, condition = rule
     # Whoever else is sweeping takes other rows.
     due = select(column).where(condition(work)).limit(batch).with_for_update(skip_locked=True)
-    result = work.db.execute(
-        delete(table).where(column.in_(work.db.scalars(due).all())).execution_options(synchronize_session=False)
-    )
-    assert isinstance(result, CursorResult)
-    return result.rowcount
+    return count_changed(work.db, delete(table).where(column.in_(work.db.scalars(due).all())))
 
 
 def _forget_replays(work: UnitOfWork, batch: int) -> int:
     """Erases the sealed answers whose window is over."""
     since = work.now - timedelta(seconds=work.settings.refresh_replay_window)
     due = select(RefreshToken.id).where(RefreshToken.replay.is_not(None), RefreshToken.consumed_at < since).limit(batch)
-    result = work.db.execute(
-        update(RefreshToken)
-        .where(RefreshToken.id.in_(work.db.scalars(due).all()))
-        .values(replay=None, replay_scope=None)
-        .execution_options(synchronize_session=False)
-    )
-    assert isinstance(result, CursorResult)
-    return result.rowcount
+    erasure = update(RefreshToken).where(RefreshToken.id.in_(work.db.scalars(due).all()))
+    return count_changed(work.db, erasure.values(replay=None, replay_scope=None))

@@ -10,14 +10,14 @@ from __future__ import annotations
 import json
 from typing import Any, Final
 
-from sqlalchemy import CursorResult, update
+from sqlalchemy import update
 
 from server.domain import audit_log
 from server.domain.audit_events import AuditEvent
 from server.domain.grants import find_grant, revoke_grant
 from server.domain.refresh_tokens import RefreshToken, find_refresh_token
 from server.domain.unit_of_work import UnitOfWork
-from server.infra.database import commit_before_raising
+from server.infra.database import commit_before_raising, count_changed
 from server.infra.keyring import open_with_secret, seal_with_secret
 
 _CONTEXT: Final = "gatepost refresh replay"
@@ -28,14 +28,12 @@ def consume_refresh_token(work: UnitOfWork, row: RefreshToken) -> bool:
 
     Using a token also ends the replay window of its predecessor.
     """
-    result = work.db.execute(
+    statement = (
         update(RefreshToken)
         .where(RefreshToken.id == row.id, RefreshToken.consumed_at.is_(None))
         .values(consumed_at=work.now, last_used_at=work.now)
-        .execution_options(synchronize_session=False)
     )
-    assert isinstance(result, CursorResult)
-    if result.rowcount != 1:
+    if count_changed(work.db, statement) != 1:
         return False
     if row.predecessor_id is not None:
         work.db.execute(

@@ -26,6 +26,8 @@ _SECRET_PREFIX: Final = "bs_"
 #: "Last seen" is written at most once in this many seconds, so that reading a page does not cost a write.
 _SEEN_RESOLUTION: Final = 60
 _SUPERSEDED_SECONDS: Final = 10
+#: What a request is told that named its browser by a secret which was replaced meanwhile.
+SESSION_CHANGED: Final = "Your session has just changed in another tab. Reload this page."
 
 
 class Browser(Base):
@@ -122,7 +124,7 @@ def replace_secret(work: UnitOfWork, browser: Browser, signing_in: User | None =
     """
     lock_browser(work, browser)
     if browser.presented_digest != browser.secret_digest and not _has_just_signed_in(work, browser, signing_in):
-        raise Denied("Your session has just changed in another tab. Reload this page.")
+        raise Denied(SESSION_CHANGED)
     secret = secrets.new_secret(_SECRET_PREFIX)
     browser.previous_secret_digest = browser.presented_digest
     browser.secret_digest = browser.presented_digest = secrets.digest(secret)

@@ -7,10 +7,10 @@ from datetime import datetime
 
 from server.config import Settings
 from server.domain.actor import Actor, ActorKind
-from server.infra.clock import Clock
+from server.infra.clock import Clock, SystemClock
 from server.infra.database import DatabaseSession
 from server.infra.jose import SigningKey
-from server.infra.keyring import Keyring
+from server.infra.keyring import Keyring, load_keyring
 from server.infra.password_hasher import PasswordHasher
 
 
@@ -24,6 +24,15 @@ class Runtime:
     password_hasher: PasswordHasher
     #: Parsed private keys by `kid`: parsing one costs as much as sixty signatures.
     parsed_keys: dict[str, SigningKey] = field(default_factory=dict)
+
+
+def open_runtime(settings: Settings, clock: Clock | None = None) -> Runtime:
+    """The process's parts, with the keyring read from disk; by default the clock is the machine's.
+
+    Raises:
+        KeyringError: when the keyring is missing or unsafe.
+    """
+    return Runtime(settings, clock or SystemClock(), load_keyring(settings.keys_dir), PasswordHasher(settings))
 
 
 @dataclass(frozen=True)

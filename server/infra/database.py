@@ -21,6 +21,7 @@ from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.orm import DeclarativeBase, Session, scoped_session
+from sqlalchemy.sql.dml import UpdateBase
 from sqlalchemy.types import TypeDecorator
 
 from server.config import ConfigurationError, Settings
@@ -181,10 +182,16 @@ def insert_if_absent(db: DatabaseSession, table: type[Base], values: dict[str, A
     """Inserts a row unless a unique constraint says it is there; False when it was. Simultaneous inserts are safe."""
     dialect = db.get_bind().dialect.name
     statement = (postgresql_insert if dialect == "postgresql" else sqlite_insert)(table).values(**values)
+    return count_changed(db, statement.on_conflict_do_nothing()) == 1
+
+
+def count_changed(db: DatabaseSession, statement: UpdateBase) -> int:
+    """Runs an INSERT, UPDATE or DELETE and tells how many rows it changed; rows read before keep what they had."""
     # psycopg reports the count of an INSERT only when SQLAlchemy is told to keep it.
-    result = db.execute(statement.on_conflict_do_nothing(), execution_options={"preserve_rowcount": True})
-    assert isinstance(result, CursorResult)
-    return result.rowcount == 1
+    options = {"synchronize_session": False, "preserve_rowcount": True}
+    result = db.execute(statement, execution_options=options)
+    assert isinstance(result, CursorResult)  # narrows the type: only a SELECT has another
+    return result.rowcount
 
 
 def is_outage(error: BaseException) -> bool:

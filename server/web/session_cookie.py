@@ -12,7 +12,7 @@ from flask import Flask, Response, g, request
 
 from server.config import Settings
 from server.domain.errors import Denied
-from server.domain.sessions import Browser, create_browser, find_browser, find_superseded_browser
+from server.domain.sessions import SESSION_CHANGED, Browser, create_browser, find_browser, find_superseded_browser
 from server.web.context import current_gatepost, current_work
 
 
@@ -69,7 +69,7 @@ def ensure_browser() -> Browser:
     browser = current_browser()
     if browser is None:
         if superseded_browser() is not None:
-            raise Denied("Your session has just changed in another tab. Reload this page.")
+            raise Denied(SESSION_CHANGED)
         browser, secret = create_browser(current_work())
         g.browser = browser
         plant(secret)

@@ -9,11 +9,11 @@ import pytest
 from flask import Flask
 from werkzeug.test import Client, TestResponse
 
-from server.app import create_app, create_dev_app, create_runtime
+from server.app import create_app, create_dev_app
 from server.config import Settings
 from server.domain import demo_seed, signing_keys, tables
 from server.domain.actor import OPERATOR
-from server.domain.unit_of_work import UnitOfWork
+from server.domain.unit_of_work import UnitOfWork, open_runtime
 from server.infra import jose
 from server.infra.clock import SystemClock
 from server.infra.database import open_engine, open_session
@@ -47,7 +47,7 @@ def credentials(settings: Settings) -> demo_seed.DemoCredentials:
     tables.METADATA.create_all(engine)
     engine.dispose()
     with open_session(settings) as db:
-        work = UnitOfWork(create_runtime(settings), db, OPERATOR)
+        work = UnitOfWork(open_runtime(settings), db, OPERATOR)
         signing_keys.ensure_keys(work)
         return demo_seed.seed(work, settings.issuer + try_it.CALLBACK_PATH, None)
 
