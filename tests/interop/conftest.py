@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from tests.interop.registry import Account, RegisteredClient, create_account, create_client
 from tests.support.components import missing, node_path
@@ -31,6 +32,15 @@ def gatepost(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     directory = tmp_path_factory.mktemp("interop")
     with start_server(directory, "serve", issuer_path=issuer_path, database_url=database_url, workers=2) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def metadata(gatepost: Server) -> dict[str, Any]:
+    """What the server says of itself (OpenID Connect Discovery §4)."""
+    answer = requests.get(gatepost.url("/.well-known/openid-configuration"), timeout=10)
+    assert answer.status_code == 200
+    document: dict[str, Any] = answer.json()
+    return document
 
 
 @pytest.fixture(scope="session")

@@ -27,14 +27,6 @@ def _allow_plain_http(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def metadata(gatepost: Server) -> Metadata:
-    answer = requests.get(gatepost.url("/.well-known/openid-configuration"), timeout=10)
-    assert answer.status_code == 200
-    document: Metadata = answer.json()
-    return document
-
-
-@pytest.fixture(scope="session")
 def keys(metadata: Metadata) -> KeySet:
     return KeySet.import_key_set(requests.get(metadata["jwks_uri"], timeout=10).json())
 
