@@ -43,7 +43,7 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
     security_headers.register(app)
     cors.register(app)
     urls.register(app, settings)
-    app.wsgi_app = WsgiGuard(app.wsgi_app)  # type: ignore[method-assign]  # Flask's documented way to wrap
+    app.wsgi_app = WsgiGuard(app.wsgi_app, settings)  # type: ignore[method-assign]  # Flask's documented way to wrap
     return app
 
 

@@ -25,6 +25,7 @@ from pydantic_settings import (
 
 PREFIX = "GATEPOST_"
 _URL = re.compile(r"[!-~]+")
+_HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?")
 SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -54,6 +55,13 @@ def _check_issuer(value: str) -> str:
 def _check_proxies(value: tuple[str, ...]) -> tuple[str, ...]:
     for network in value:
         ipaddress.ip_network(network, strict=False)
+    return value
+
+
+def _check_hosts(value: tuple[str, ...]) -> tuple[str, ...]:
+    for host in value:
+        if not _HOST.fullmatch(host):
+            raise ValueError(f"{host!r} is no host: a name in lower case, or name:port")
     return value
 
 
@@ -128,6 +136,11 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[tuple[str, ...], NoDecode, AfterValidator(_check_proxies)] = Field(
         (), description="Networks (CIDR, comma-separated) whose `X-Forwarded-For` is believed. Empty: nobody's."
     )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode, AfterValidator(_check_hosts)] = Field(
+        (),
+        description="Further names (`name` or `name:port`, comma-separated) that requests may be addressed to. The "
+        "issuer's and this machine's always may; any other `Host` is answered 421.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
     log_format: Literal["text", "json"] = Field("text", description="One line of text or one JSON object per event.")
 
@@ -163,7 +176,7 @@ class Settings(BaseSettings):
     argon2_memory_kib: int = Field(19456, ge=8192, le=4194304, description="Argon2id memory in KiB.")
     argon2_parallelism: int = Field(1, ge=1, le=64, description="Argon2id lanes.")
 
-    @field_validator("trusted_proxies", mode="before")
+    @field_validator("trusted_proxies", "allowed_hosts", mode="before")
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         if isinstance(value, str):

@@ -12,14 +12,16 @@ from flask import Flask, Response, g
 
 from server.web.context import current_gatepost, current_request_id
 
-_POLICY: Final = (
+POLICY: Final = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; base-uri 'none'; object-src 'none'; "
     "frame-ancestors 'none'"
 )
-_HEADERS: Final = {
+ALWAYS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
+    # Scripts of other origins that may read an answer are named by CORS; nobody may embed one.
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 _STRICT_TRANSPORT: Final = "max-age=63072000; includeSubDomains"
@@ -41,9 +43,9 @@ def runs_own_script() -> None:
 
 
 def _add_headers(response: Response) -> Response:
-    for name, value in _HEADERS.items():
+    for name, value in ALWAYS.items():
         response.headers.setdefault(name, value)
-    response.headers["Content-Security-Policy"] = _POLICY + g.get("policy_addition", "")
+    response.headers["Content-Security-Policy"] = POLICY + g.get("policy_addition", "")
     response.headers.setdefault("Cache-Control", "no-store")
     # Only where nobody leaves: it would cut the opener off from a client that signs people in through a popup.
     if "cross_origin_opener_policy" in g:

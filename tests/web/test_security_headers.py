@@ -22,6 +22,7 @@ def assert_hardened(response: TestResponse) -> None:
     assert headers.getlist("X-Content-Type-Options") == ["nosniff"]
     assert headers.getlist("X-Frame-Options") == ["DENY"]
     assert headers.getlist("Referrer-Policy") == ["no-referrer"]
+    assert headers.getlist("Cross-Origin-Resource-Policy") == ["same-origin"]
     assert headers["Permissions-Policy"].startswith("camera=()")
     assert headers.getlist("Content-Security-Policy")[0].startswith(POLICY)
     assert len(headers.getlist("Content-Security-Policy")) == 1

@@ -76,13 +76,14 @@ ODD_SLASHES = (
 def test_no_redirect_is_built_from_the_host_header_when_slashes_are_odd(
     gatepost: Gatepost, path: str, method: str
 ) -> None:
-    response = gatepost.browser().open(path, method=method, headers={"Host": "evil.example"})
-    assert response.status_code in (400, 404, 405)
-    assert "Location" not in response.headers
-    assert "evil.example" not in response.text
+    for host, expected in (("evil.example", (421,)), ("[::1]:7", (400, 404, 405))):
+        response = gatepost.browser().open(path, method=method, headers={"Host": host})
+        assert response.status_code in expected
+        assert "Location" not in response.headers
+        assert host not in response.text
 
 
-@pytest.mark.parametrize("host", ["evil.example", "localhost:8000.evil.example", "[::1]", "localhost:1"])
+@pytest.mark.parametrize("host", ["127.0.0.1:9999", "[::1]", "localhost:1"])
 def test_answers_are_the_same_when_the_host_header_is_another(gatepost: Gatepost, host: str) -> None:
     flow = flow_of(gatepost)
     for path in ("/login", "/", "/oauth/authorize", "/signed-out", "/.well-known/openid-configuration", "/nope"):

@@ -36,7 +36,7 @@ def test_issuer_is_the_configured_one_when_headers_say_otherwise(gatepost: Gatep
     browser = gatepost.browser()
     plain = browser.get("/.well-known/openid-configuration").get_data()
     for headers in (
-        {"Host": "evil.example"},
+        {"Host": "127.0.0.1:9999"},
         {"X-Forwarded-Host": "evil.example", "X-Forwarded-Proto": "https"},
         {"Forwarded": "host=evil.example;proto=https"},
         {"X-Original-URL": "/evil", "X-Rewrite-URL": "/evil", "X-Forwarded-Prefix": "/evil"},
