@@ -3,36 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
+from typing import TypeAlias
 
-from sqlalchemy import BigInteger, Integer, insert, select
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import select
 
 from server.domain.audit_events import AuditEvent
+from server.domain.audit_records import AuditRecord, AuditValues, insert_record
 from server.domain.unit_of_work import UnitOfWork
-from server.infra.database import Base
 
-
-class AuditRecord(Base):
-    """Who did what to whom, when and from where. Ids and names only; never a secret."""
-
-    __tablename__ = "audit_events"
-
-    # SQLite numbers rows by itself only in a column that is an INTEGER; its integers have 64 bits anyway.
-    id: Mapped[int] = mapped_column(
-        BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True
-    )
-    at: Mapped[datetime] = mapped_column(index=True)
-    event: Mapped[str]
-    actor_kind: Mapped[str]
-    actor_id: Mapped[str | None]
-    user_id: Mapped[str | None] = mapped_column(index=True)
-    client_id: Mapped[str | None] = mapped_column(index=True)
-    ip: Mapped[str | None]
-    user_agent: Mapped[str | None]
-    request_id: Mapped[str | None]
-    details: Mapped[dict[str, Any]]
+Detail: TypeAlias = str | int | bool | list[str] | None
 
 
 def record(
@@ -41,23 +20,51 @@ def record(
     *,
     user_id: str | None = None,
     client_id: str | None = None,
-    **details: str | int | bool | list[str] | None,
+    **details: Detail,
 ) -> None:
     """Writes one audit row; it stands or falls with the transaction it belongs to."""
-    work.db.execute(
-        insert(AuditRecord).values(
-            at=work.now,
-            event=event.value,
-            actor_kind=work.actor.kind,
-            actor_id=work.actor.id,
-            user_id=user_id,
-            client_id=client_id,
-            ip=work.actor.ip,
-            user_agent=work.actor.user_agent,
-            request_id=work.actor.request_id,
-            details=details,
-        )
-    )
+    insert_record(work.db, row_of(work, event, user_id=user_id, client_id=client_id, **details))
+
+
+def record_soon(
+    work: UnitOfWork,
+    event: AuditEvent,
+    *,
+    user_id: str | None = None,
+    client_id: str | None = None,
+    **details: Detail,
+) -> None:
+    """Writes one audit row within milliseconds, beside the transaction; for acts that change nothing in the database.
+
+    Where no process waits for rows, or too many wait, it is written as by `record`: the caller commits.
+    """
+    row = row_of(work, event, user_id=user_id, client_id=client_id, **details)
+    if not work.runtime.audit_queue.offer(row):
+        insert_record(work.db, row)
+
+
+def row_of(
+    work: UnitOfWork,
+    event: AuditEvent,
+    *,
+    user_id: str | None = None,
+    client_id: str | None = None,
+    **details: Detail,
+) -> AuditValues:
+    """The row that `record` writes, for a statement that writes it together with the act."""
+    actor = work.actor
+    return {
+        "at": work.now,
+        "event": event.value,
+        "actor_kind": actor.kind,
+        "actor_id": actor.id,
+        "user_id": user_id,
+        "client_id": client_id,
+        "ip": actor.ip,
+        "user_agent": actor.user_agent,
+        "request_id": actor.request_id,
+        "details": details,
+    }
 
 
 def list_recent(work: UnitOfWork, event: AuditEvent | None = None, limit: int = 50) -> Sequence[AuditRecord]:

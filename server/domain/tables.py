@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from server.domain import (
     access_tokens,
-    audit_log,
+    audit_records,
     authorization_codes,
     authorization_requests,
     client_secrets,
@@ -21,7 +21,7 @@ from server.infra.database import Base
 
 OWNERS = (
     access_tokens,
-    audit_log,
+    audit_records,
     authorization_codes,
     authorization_requests,
     client_secrets,

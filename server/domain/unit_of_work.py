@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import Executable, Row
 
 from server.config import Settings
 from server.domain.actor import Actor, ActorKind
+from server.domain.audit_queue import AuditQueue
+from server.infra.autocommit import Autocommit
 from server.infra.clock import Clock, SystemClock
-from server.infra.database import DatabaseSession
+from server.infra.database import DatabaseSession, is_in_transaction
 from server.infra.jose import SigningKey
 from server.infra.keyring import Keyring, load_keyring
 from server.infra.password_hasher import PasswordHasher
+from server.infra.registry_cache import RegistryCache
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -22,8 +31,12 @@ class Runtime:
     clock: Clock
     keyring: Keyring
     password_hasher: PasswordHasher
+    autocommit: Autocommit
+    registry_cache: RegistryCache
     #: Parsed private keys by `kid`: parsing one costs as much as sixty signatures.
     parsed_keys: dict[str, SigningKey] = field(default_factory=dict)
+    #: Where no thread empties it (tests, commands), audit rows are written by the transaction itself.
+    audit_queue: AuditQueue = field(default_factory=AuditQueue)
 
 
 def open_runtime(settings: Settings, clock: Clock | None = None) -> Runtime:
@@ -32,7 +45,10 @@ def open_runtime(settings: Settings, clock: Clock | None = None) -> Runtime:
     Raises:
         KeyringError: when the keyring is missing or unsafe.
     """
-    return Runtime(settings, clock or SystemClock(), load_keyring(settings.keys_dir), PasswordHasher(settings))
+    keyring, autocommit = load_keyring(settings.keys_dir), Autocommit(settings)
+    return Runtime(
+        settings, clock or SystemClock(), keyring, PasswordHasher(settings), autocommit, RegistryCache(autocommit)
+    )
 
 
 @dataclass(frozen=True)
@@ -56,3 +72,21 @@ class UnitOfWork:
     def now(self) -> datetime:
         """The present by the runtime's clock."""
         return self.runtime.clock.now()
+
+    @property
+    def is_in_transaction(self) -> bool:
+        """Whether this work has begun a transaction: then it sees its own changes, and holds locks."""
+        return is_in_transaction(self.db)
+
+    def read(self, statement: Executable, parameters: Mapping[str, Any]) -> Sequence[Row[Any]]:
+        """The rows of a SELECT: in this work's transaction if it has begun one, without any otherwise."""
+        if self.is_in_transaction:
+            return self.db.execute(statement, parameters).all()
+        return self.runtime.autocommit.read(statement, parameters)
+
+    def from_registry(self, key: Hashable, load: Callable[[], T | None]) -> T | None:
+        """What `load` reads of clients, secrets and signing keys, from memory while none of them has changed.
+
+        A work that has begun a transaction asks the database: it may itself have changed them.
+        """
+        return load() if self.is_in_transaction else self.runtime.registry_cache.get(key, load)

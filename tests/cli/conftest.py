@@ -17,7 +17,7 @@ from sqlalchemy import select
 
 from server.cli.main import main
 from server.config import load_settings
-from server.domain.audit_log import AuditRecord
+from server.domain.audit_records import AuditRecord
 from server.infra.database import open_session
 from tests.support.application import Gatepost
 from tests.support.deployment import prepared_folder

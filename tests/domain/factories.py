@@ -7,7 +7,7 @@ from typing import Any
 
 from server.domain import audit_log
 from server.domain.audit_events import AuditEvent
-from server.domain.audit_log import AuditRecord
+from server.domain.audit_records import AuditRecord
 from server.domain.clients import Client, ClientMetadata, create_client
 from server.domain.grants import Grant, SignInFacts, create_grant
 from server.domain.passwords import set_password

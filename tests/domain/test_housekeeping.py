@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import func, select
 
-from server.domain.audit_log import AuditRecord
+from server.domain.audit_records import AuditRecord
 from server.domain.housekeeping import RULES, sweep
 from server.domain.tables import METADATA
 from tests.support.application import Gatepost

@@ -18,7 +18,7 @@ from server.app import create_app
 from server.config import Settings
 from server.domain import signing_keys
 from server.domain.actor import OPERATOR
-from server.domain.audit_log import AuditRecord
+from server.domain.audit_records import AuditRecord
 from server.domain.client_secrets import issue_client_secret
 from server.domain.clients import Client, ClientMetadata, create_client, get_client
 from server.domain.passwords import set_password

@@ -1,0 +1,66 @@
+"""The table of audit rows, and the two ways into it: one row in a transaction, many rows in one statement."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final, TypeAlias
+
+from sqlalchemy import BigInteger, Connection, Integer, Table, insert, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from server.infra.database import Base, DatabaseSession
+
+#: The columns of one row but its number, by name.
+AuditValues: TypeAlias = dict[str, Any]
+
+
+class AuditRecord(Base):
+    """Who did what to whom, when and from where. Ids and names only; never a secret."""
+
+    __tablename__ = "audit_events"
+
+    # SQLite numbers rows by itself only in a column that is an INTEGER; its integers have 64 bits anyway.
+    id: Mapped[int] = mapped_column(
+        BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True
+    )
+    at: Mapped[datetime] = mapped_column(index=True)
+    event: Mapped[str]
+    actor_kind: Mapped[str]
+    actor_id: Mapped[str | None]
+    user_id: Mapped[str | None] = mapped_column(index=True)
+    client_id: Mapped[str | None] = mapped_column(index=True)
+    ip: Mapped[str | None]
+    user_agent: Mapped[str | None]
+    request_id: Mapped[str | None]
+    details: Mapped[dict[str, Any]]
+
+
+_TABLE = AuditRecord.__table__
+assert isinstance(_TABLE, Table)  # narrows the type: a mapped class may stand for a join
+# Of the table and not of the class, and without asking for the row's number: the unit of work has no part in it.
+_INSERT: Final = insert(_TABLE).inline()
+
+# One parameter and one round trip for any number of rows, for a third of the work of as many INSERTs.
+_INSERT_MANY_ON_POSTGRESQL: Final = text(
+    "INSERT INTO audit_events"
+    " (at, event, actor_kind, actor_id, user_id, client_id, ip, user_agent, request_id, details)"
+    " SELECT at, event, actor_kind, actor_id, user_id, client_id, ip, user_agent, request_id, details"
+    " FROM json_to_recordset(CAST(:rows AS json)) AS written"
+    " (at timestamptz, event text, actor_kind text, actor_id text, user_id text, client_id text,"
+    " ip text, user_agent text, request_id text, details json)"
+)
+
+
+def insert_record(db: DatabaseSession, values: AuditValues) -> None:
+    """Inserts one row in the session's transaction; what the session has not flushed yet stays as it is."""
+    db.execute(_INSERT, values)
+
+
+def insert_records(connection: Connection, rows: Sequence[AuditValues]) -> None:
+    """Inserts many rows at once in the connection's transaction."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(_INSERT_MANY_ON_POSTGRESQL, {"rows": json.dumps(rows, default=datetime.isoformat)})
+    else:
+        connection.execute(_INSERT, rows)
