@@ -39,16 +39,18 @@ def verify_password(work: UnitOfWork, user: User | None, password: str) -> bool:
         return False
     hasher = work.runtime.password_hasher
     stored = user.password_hash if user is not None else None
-    if not hasher.verify(stored, _normalized(password)):
+    if not hasher.verify(stored, _normalized(password)) or user is None or stored is None:
         return False
-    if user is None or not _is_unchanged(work, user, stored):
+    # Hashed before the row is locked: others are served meanwhile, and would wait for it.
+    renewed = hasher.hash(_normalized(password)) if hasher.needs_rehash(stored) else None
+    if not _is_unchanged(work, user, stored):
         return False
-    if stored is not None and hasher.needs_rehash(stored):
-        user.password_hash = hasher.hash(_normalized(password))
+    if renewed is not None:
+        user.password_hash = renewed
     return True
 
 
-def _is_unchanged(work: UnitOfWork, user: User, stored: str | None) -> bool:
+def _is_unchanged(work: UnitOfWork, user: User, stored: str) -> bool:
     """Whether the password is still the one that was verified: hashing takes long enough for a reset to happen."""
     query = select(User.password_hash).where(User.id == user.id).with_for_update()
     row = work.db.execute(query).one_or_none()

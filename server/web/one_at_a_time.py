@@ -3,7 +3,7 @@
 The production server hands a request over before its body has arrived. Each connection has a thread that waits for the
 body here; only then does the request enter the application, which one request at a time passes (see
 `docs/adr/0004-granian-one-request-at-a-time.md`). A client that withholds its body holds one of these threads, nothing
-more.
+more. A request that waits for a password's hash lets others pass (`infra/turns.py`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import io
 import threading
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
+
+from server.infra.turns import turn
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -36,7 +38,7 @@ class OneAtATime:
         if environ["PATH_INFO"] in self._liveness_paths:
             # Liveness does not wait for whoever waits for the database.
             return self._application(environ, start_response)
-        with self._gate:
+        with turn(self._gate):
             answer = self._application(environ, start_response)
             try:
                 return list(answer)
