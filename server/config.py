@@ -175,6 +175,23 @@ class Settings(BaseSettings):
     argon2_time_cost: int = Field(2, ge=1, le=100, description="Argon2id passes for people's passwords.")
     argon2_memory_kib: int = Field(19456, ge=8192, le=4194304, description="Argon2id memory in KiB.")
     argon2_parallelism: int = Field(1, ge=1, le=64, description="Argon2id lanes.")
+    password_minimum_length: int = Field(
+        15, ge=8, le=64, description="Characters a new password has at least (NIST SP 800-63B-4 §3.1.1.2)."
+    )
+    login_failures_per_minute: int = Field(
+        1000, ge=1, description="Failed sign-ins on unknown browsers a minute, over everybody, before all such ones wait."
+    )
+    rate_limit_redis_url: SecretStr | None = Field(
+        None,
+        description="`redis://host:6379/0`: count attempts there and not in the database (needs the extra "
+        "`gatepost[redis]`).",
+    )
+    rate_limit_processes: int | None = Field(
+        None,
+        ge=1,
+        description="Worker processes over all replicas, which share the budgets while Redis is away; by default those "
+        "of this one.",
+    )
 
     @field_validator("trusted_proxies", "allowed_hosts", mode="before")
     @classmethod
