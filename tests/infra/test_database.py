@@ -126,13 +126,14 @@ def test_reader_sees_what_was_committed_while_another_writes(sqlite_settings: Se
 
 
 def test_second_writer_is_told_of_an_outage_when_the_first_does_not_finish(
-    sqlite_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sqlite_settings: Settings, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(database, "SQLITE_BUSY_SECONDS", 0.01)
     first = sqlite3.connect(tmp_path / "one.sqlite", isolation_level=None)
     first.execute("BEGIN IMMEDIATE")
-    with pytest.raises(OperationalError, match="locked") as caught, open_session(sqlite_settings) as db:
-        db.execute(text("SELECT 1"))
+    engine = open_engine(sqlite_settings, patience=0.01)
+    with pytest.raises(OperationalError, match="locked") as caught, engine.begin():
+        pass
+    engine.dispose()
     first.close()
     assert is_outage(caught.value)
 
