@@ -27,6 +27,7 @@ PREFIX = "GATEPOST_"
 _URL = re.compile(r"[!-~]+")
 _HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?")
 SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")
+_UNWANTED = ("HTTP_", "CONTENT_", "REMOTE_", "FLASK_", PREFIX)
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -133,6 +134,12 @@ class Settings(BaseSettings):
     keys_dir: Path = Field(Path("keys"), description="The folder of the keyring, readable by its owner alone.")
     bind: str = Field("127.0.0.1:8000", description="Address and port that `gatepost serve` listens on.")
     workers: int | None = Field(None, ge=1, description="Worker processes; by default one per CPU core.")
+    drain_seconds: int = Field(
+        5,
+        ge=0,
+        le=25,
+        description="Seconds after SIGTERM in which `/readyz` already answers 503 and all else is still served.",
+    )
     trusted_proxies: Annotated[tuple[str, ...], NoDecode, AfterValidator(_check_proxies)] = Field(
         (), description="Networks (CIDR, comma-separated) whose `X-Forwarded-For` is believed. Empty: nobody's."
     )
@@ -179,7 +186,9 @@ class Settings(BaseSettings):
         15, ge=8, le=64, description="Characters a new password has at least (NIST SP 800-63B-4 §3.1.1.2)."
     )
     login_failures_per_minute: int = Field(
-        1000, ge=1, description="Failed sign-ins on unknown browsers a minute, over everybody, before all such ones wait."
+        1000,
+        ge=1,
+        description="Failed sign-ins on unknown browsers a minute, over everybody, before all such ones wait.",
     )
     rate_limit_redis_url: SecretStr | None = Field(
         None,
@@ -276,6 +285,9 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 def scrub_environment() -> None:
-    """Removes variables that a WSGI server would hand to the application as if a request had sent them (PEP 3333)."""
-    for name in [name for name in os.environ if name.startswith(("HTTP_", "CONTENT_", "REMOTE_", PREFIX))]:
+    """Removes variables that a WSGI server would hand to the application as if a request had sent them (PEP 3333).
+
+    And those by which a shell would switch Flask's debugging on.
+    """
+    for name in [name for name in os.environ if name.startswith(_UNWANTED)]:
         del os.environ[name]

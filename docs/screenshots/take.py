@@ -66,6 +66,11 @@ def pages(page: "Page", issuer: str, accounts: list[list[str]]) -> Iterator[str]
     page.click("#try-continue")
     page.wait_for_selector("#consent-approve")
     yield "consent-again"
+    page.goto(
+        f"{issuer}/oauth/authorize?response_type=code&client_id=demo-spa&redirect_uri={issuer}/dev/try/callback"
+        f"&scope=openid%20profile&code_challenge={'a' * 43}&code_challenge_method=S256"
+    )
+    yield "consent-device"
     for account in accounts[1:]:
         prepare(page, issuer, "select_account")
         page.click("#try-continue")

@@ -37,6 +37,8 @@ class Application:
     redirect_kind: str
     redirect_display: str
     first_party: bool
+    #: Whether no other program could pose as it: it has a secret, or its redirects reach one web site.
+    is_identity_assured: bool
 
 
 def register(app: Flask, settings: Settings) -> None:
@@ -90,4 +92,14 @@ def application(client: Client, redirect_uri: str) -> Application:
         redirect_kind=kind,
         redirect_display=display,
         first_party=client.is_first_party,
+        is_identity_assured=not client.is_public or kind == "web",
     )
+
+
+def duration(seconds: int) -> str:
+    """A span of time as a person says it, in its largest unit."""
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            count = round(seconds / length)
+            return f"{count} {unit}{'s' if count > 1 else ''}"
+    return f"{seconds} second{'s' if seconds > 1 else ''}"

@@ -129,6 +129,31 @@ def test_page_names_client_person_and_destination_when_it_asks(gatepost: Gatepos
     assert "https://app.example/t" in page.text
 
 
+WARNING = "Any program on this device could be asking in the name of"
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1/cb", "com.example.app:/cb"])
+@pytest.mark.spec("AZ-24")
+def test_page_warns_when_any_program_on_the_device_could_be_the_client(gatepost: Gatepost, uri: str) -> None:
+    flow = flow_of(gatepost, "native", redirect_uris=(uri,))
+    assert WARNING in flow.open_page("/consent", flow.authorize()).text
+
+
+@pytest.mark.spec("AZ-24")
+def test_page_does_not_warn_when_the_client_can_be_no_other(flow: Flow) -> None:
+    assert WARNING not in flow.open_page("/consent", flow.authorize()).text
+
+
+@pytest.mark.spec("AZ-24")
+def test_page_tells_how_long_access_lasts_when_it_asks(flow: Flow) -> None:
+    long = flow.open_page("/consent", flow.authorize(scope="openid offline_access"))
+    assert "Access lasts up to <strong>180 days</strong>" in long.text
+    flow.gatepost.clock.advance(4 * 86400)
+    flow.code(scope="openid", prompt="login")
+    short = flow.open_page("/consent", flow.authorize(scope="openid profile"))
+    assert "Access ends when you sign out, after <strong>14 days</strong> at the latest" in short.text
+
+
 def test_client_name_is_escaped_when_it_holds_markup(gatepost: Gatepost) -> None:
     flow = flow_of(gatepost, client_name='<b onmouseover="x">"Bold" \u00e9</b>')
     for path in ("/login", "/consent"):

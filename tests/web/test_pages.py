@@ -3,7 +3,8 @@
 import pytest
 from jinja2 import UndefinedError
 
-from server.web.pages import application, initials
+from server.domain.policy.client_metadata import ClientType
+from server.web.pages import application, duration, initials
 from tests.support.application import Gatepost
 from tests.support.flow import flow_of
 
@@ -46,6 +47,41 @@ def test_application_is_shown_with_where_it_leads_when_asked(
     shown = application(client, uri)
     assert (shown.name, shown.initials, shown.first_party) == ("Note Taker", "NT", True)
     assert (shown.redirect_kind, shown.redirect_display) == (kind, display)
+
+
+@pytest.mark.parametrize(
+    ("client_type", "uri", "is_assured"),
+    [
+        ("web", "http://localhost:9000/cb", True),
+        ("web", "https://app.example/cb", True),
+        ("spa", "https://app.example/cb", True),
+        ("native", "https://app.example/cb", True),
+        ("native", "http://127.0.0.1/cb", False),
+        ("native", "com.example.app:/cb", False),
+    ],
+)
+@pytest.mark.spec("AZ-24", "RFC 8252 §8.6")
+def test_application_could_be_another_program_when_it_has_no_secret_and_no_site(
+    gatepost: Gatepost, client_type: ClientType, uri: str, is_assured: bool
+) -> None:
+    client = flow_of(gatepost, client_type, redirect_uris=(uri,)).client
+    assert application(client, uri).is_identity_assured is is_assured
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (1, "1 second"),
+        (59, "59 seconds"),
+        (60, "1 minute"),
+        (3600, "1 hour"),
+        (86400, "1 day"),
+        (14 * 86400 - 20, "14 days"),
+        (180 * 86400, "180 days"),
+    ],
+)
+def test_span_is_told_in_its_largest_unit(seconds: int, words: str) -> None:
+    assert duration(seconds) == words
 
 
 def test_misspelt_name_is_an_error_when_a_template_has_one(gatepost: Gatepost) -> None:

@@ -19,7 +19,7 @@ from server.web.authorization_response import application_of, redirect_to, resum
 from server.web.context import act_as_user, current_gatepost, current_work
 from server.web.csrf import check_csrf, csrf_token
 from server.web.interaction.pending import required_request
-from server.web.pages import page_url, person, render
+from server.web.pages import duration, page_url, person, render
 from server.web.session_cookie import ensure_browser
 from server.web.transaction import in_transaction
 
@@ -87,7 +87,18 @@ def _consent_page(pending: AuthorizationRequest, session: Session) -> Response:
         scopes=_lines(asked - remembered, is_new=bool(remembered)),
         already_allowed=_lines(asked & remembered, is_new=False),
         already_allowed_since=_since(consent),
+        outlasts_session=scopes.OFFLINE_ACCESS in scopes.parse(pending.parameters["scope"]),
+        lifetime=duration(_lifetime(pending, session)),
     )
+
+
+def _lifetime(pending: AuthorizationRequest, session: Session) -> int:
+    """Seconds the grant would last, as `create_grant` has it."""
+    work = current_work()
+    longest = work.settings.refresh_token_lifetime
+    if scopes.OFFLINE_ACCESS in scopes.parse(pending.parameters["scope"]):
+        return longest
+    return min(longest, int((session.ends_at - work.now).total_seconds()))
 
 
 def _since(consent: consents.Consent | None) -> datetime | None:
