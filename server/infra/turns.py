@@ -15,14 +15,20 @@ _turn: ContextVar[threading.Lock | None] = ContextVar("turn", default=None)
 
 
 @contextmanager
-def turn(gate: threading.Lock) -> Iterator[None]:
-    """Waits for the gate and holds it until the context ends."""
-    with gate:
-        token = _turn.set(gate)
-        try:
-            yield
-        finally:
-            _turn.reset(token)
+def turn(gate: threading.Lock, patience: float = -1) -> Iterator[None]:
+    """Waits for the gate, for ever or `patience` seconds, and holds it until the context ends.
+
+    Raises:
+        TimeoutError: when the turn did not come in time.
+    """
+    if not gate.acquire(timeout=patience):
+        raise TimeoutError
+    token = _turn.set(gate)
+    try:
+        yield
+    finally:
+        _turn.reset(token)
+        gate.release()
 
 
 @contextmanager

@@ -4,19 +4,34 @@ The production server hands a request over before its body has arrived. Each con
 body here; only then does the request enter the application, which one request at a time passes (see
 `docs/adr/0004-granian-one-request-at-a-time.md`). A client that withholds its body holds one of these threads, nothing
 more. A request that waits for a password's hash lets others pass (`infra/turns.py`).
+
+A request that has waited too long is answered 503 rather than later than anybody waits for it. While the server drains,
+every answer asks the client to connect anew, so that it finds another server.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import threading
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final
 
+from server.infra import draining
 from server.infra.turns import turn
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+#: How long a request waits for its turn. With `database.REQUEST_PATIENCE` it keeps every failure below 2.5 seconds.
+QUEUE_SECONDS: Final = 2.0
+_BUSY: Final = json.dumps({"error": "temporarily_unavailable", "error_description": "Try again in a moment."}).encode()
+_BUSY_HEADERS: Final = (
+    ("Content-Type", "application/json"),
+    ("Content-Length", str(len(_BUSY))),
+    ("Cache-Control", "no-store"),
+    ("Retry-After", "1"),
+)
 
 
 class OneAtATime:
@@ -32,20 +47,29 @@ class OneAtATime:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Waits for the body, then for the application."""
+        if draining.is_draining():
+            start_response = _closing(start_response)
         if not self._has_whole_body(environ):
             start_response("400 Bad Request", [("Content-Length", "0"), ("Connection", "close")])
             return []
         if environ["PATH_INFO"] in self._liveness_paths:
             # Liveness does not wait for whoever waits for the database.
             return self._application(environ, start_response)
-        with turn(self._gate):
-            answer = self._application(environ, start_response)
-            try:
-                return list(answer)
-            finally:
-                close = getattr(answer, "close", None)
-                if close is not None:
-                    close()
+        try:
+            with turn(self._gate, QUEUE_SECONDS):
+                return self._answer(environ, start_response)
+        except TimeoutError:
+            start_response("503 Service Unavailable", list(_BUSY_HEADERS))
+            return [_BUSY]
+
+    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        answer = self._application(environ, start_response)
+        try:
+            return list(answer)
+        finally:
+            close = getattr(answer, "close", None)
+            if close is not None:
+                close()
 
     def _has_whole_body(self, environ: WSGIEnvironment) -> bool:
         """Reads the body; of one that was cut off what arrived is not what was meant (RFC 9112 §8)."""
@@ -59,3 +83,10 @@ class OneAtATime:
             environ["wsgi.input"] = io.BytesIO(body)
             return len(body) == length
         return True
+
+
+def _closing(start_response: StartResponse) -> Callable[..., Any]:
+    def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
+        return start_response(status, [*headers, ("Connection", "close")], *rest)
+
+    return start

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
@@ -12,6 +12,7 @@ from granian.constants import HTTPModes, Interfaces
 
 from server.cli import serve
 from server.domain.key_rotation import rotate_key
+from server.infra import draining
 from server.infra.keyring import create_keyring
 
 if TYPE_CHECKING:
@@ -26,15 +27,20 @@ class RecordedServer:
     def __init__(self, target: str, **options: Any) -> None:
         self.options = {"target": target, **options}
 
-    def serve(self) -> None:
-        RecordedServer.started.append(self.options)
+    def drain_for(self, seconds: int) -> RecordedServer:
+        self.options["drain_seconds"] = seconds
+        return self
+
+    def serve(self, target_loader: Callable[[str], Any]) -> None:
+        RecordedServer.started.append({**self.options, "target_loader": target_loader})
 
 
 @pytest.fixture(autouse=True)
-def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     RecordedServer.started = []
-    monkeypatch.setattr(serve, "Server", RecordedServer)
-    return RecordedServer.started
+    monkeypatch.setattr(serve, "DrainingServer", RecordedServer)
+    yield RecordedServer.started
+    draining.adopt(None)
 
 
 @pytest.fixture
@@ -58,7 +64,7 @@ def test_server_starts_as_configured_when_everything_is_there(
     ready.variables["GATEPOST_WORKERS"] = "3"
     assert ready.ok("serve") == f"Gatepost serves https://login.example.com on 127.0.0.1:{free_port}\n"
     (options,) = started
-    assert (options["target"], options["factory"]) == ("server.app:create_serving_app", True)
+    assert options["target"] == "server.app:create_serving_app"
     assert (options["address"], options["port"], options["workers"]) == ("127.0.0.1", free_port, 3)
     assert (options["interface"], options["http"]) == (Interfaces.WSGI, HTTPModes.http1)
     assert options["websockets"] is False

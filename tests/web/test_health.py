@@ -3,6 +3,7 @@
 import pytest
 
 from server.domain.signing_keys import StoredSigningKey
+from server.infra import draining
 from server.infra.keyring import create_keyring
 from tests.support.application import Gatepost
 from tests.support.deployment import GatepostMaker
@@ -53,3 +54,15 @@ def test_probe_waits_for_no_writer_when_one_is_busy(gatepost: Gatepost) -> None:
         assert gatepost.browser().get("/readyz").status_code == 200
         assert gatepost.browser().get("/.well-known/jwks.json").status_code == 200
         assert gatepost.browser().get("/").status_code == 200
+
+
+@pytest.mark.spec("R-27")
+def test_process_is_alive_but_not_ready_when_it_drains(gatepost: Gatepost) -> None:
+    draining.make_flag()
+    try:
+        draining.announce()
+        assert gatepost.browser().get("/healthz").status_code == 200
+        assert gatepost.browser().get("/readyz").status_code == 503
+        assert gatepost.browser().get("/.well-known/jwks.json").status_code == 200
+    finally:
+        draining.adopt(None)

@@ -1,6 +1,7 @@
 """One request at a time in a worker, and no slow client in anybody's way."""
 
 import io
+import json
 import threading
 from collections.abc import Iterable
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 import pytest
 from werkzeug.test import create_environ, run_wsgi_app
 
+from server.infra import draining
+from server.web import one_at_a_time
 from server.web.one_at_a_time import OneAtATime
 
 
@@ -144,3 +147,40 @@ def test_request_is_refused_when_its_length_is_no_number(length: str) -> None:
     status = run_wsgi_app(OneAtATime(echo, 100), environ_with(b"12345", length))[1]
     assert status == "400 Bad Request"
     assert echo.read is None
+
+
+@pytest.mark.spec("R-19")
+def test_request_is_answered_503_when_its_turn_does_not_come_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(one_at_a_time, "QUEUE_SECONDS", 0.05)
+    inside, leave = threading.Event(), threading.Event()
+
+    def application(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        inside.set()
+        assert leave.wait(10)
+        start_response("200 OK", [])
+        return [b""]
+
+    gate = OneAtATime(application, 100)
+    slow = threading.Thread(target=run_wsgi_app, args=(gate, environ_with(b"", None)))
+    slow.start()
+    assert inside.wait(10)
+    body, status, headers = run_wsgi_app(gate, environ_with(b"", None))
+    leave.set()
+    slow.join(10)
+    assert status == "503 Service Unavailable"
+    assert json.loads(b"".join(body))["error"] == "temporarily_unavailable"
+    assert (headers["Retry-After"], headers["Cache-Control"]) == ("1", "no-store")
+    assert run_wsgi_app(gate, environ_with(b"", None))[1] == "200 OK"
+
+
+@pytest.mark.spec("R-27")
+def test_clients_are_asked_to_connect_anew_when_the_server_drains() -> None:
+    gate = OneAtATime(Echo(), 100, frozenset({"/healthz"}))
+    draining.make_flag()
+    try:
+        assert "Connection" not in run_wsgi_app(gate, environ_with(b"", None))[2]
+        draining.announce()
+        assert run_wsgi_app(gate, environ_with(b"", None))[2]["Connection"] == "close"
+        assert run_wsgi_app(gate, {**environ_with(b"", None), "PATH_INFO": "/healthz"})[2]["Connection"] == "close"
+    finally:
+        draining.adopt(None)
