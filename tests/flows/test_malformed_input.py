@@ -165,7 +165,7 @@ def _with_alg(world: World, algorithm: str) -> str:
 
 @pytest.fixture
 def world(make_gatepost: GatepostMaker) -> World:
-    gatepost = make_gatepost(scopes={"notes:read": "Read your notes"})
+    gatepost = make_gatepost(scopes={"notes:read": "Read your notes"}, allowed_hosts=("inside.example",))
     with gatepost.work() as work:
         create_client(work, ClientMetadata("Without a secret", "machine", client_id="secretless"))
     return World(gatepost, flow_of(gatepost), flow_of(gatepost, "machine"))
@@ -220,7 +220,7 @@ def test_opaque_token_is_answered_with_200_when_the_client_is_right(world: World
 
 
 def test_token_is_issued_when_a_proxy_passes_https_on_as_http(make_gatepost: GatepostMaker) -> None:
-    gatepost = make_gatepost(issuer="https://login.example")
+    gatepost = make_gatepost(issuer="https://login.example", allowed_hosts=("inside.example:8000",))
     machine = flow_of(gatepost, "machine")
     response = gatepost.browser().post(
         "/oauth/token",

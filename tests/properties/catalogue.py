@@ -1,0 +1,197 @@
+"""Valid requests to every endpoint of a deployment in use, as parts that a test then changes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from urllib.parse import quote, urlencode
+
+from tests.properties.wire import WireRequest
+from tests.support.application import Gatepost
+from tests.support.flow import VERIFIER, Flow, basic, flow_of, form_fields
+
+Pairs = list[tuple[str, str]]
+FORM = "application/x-www-form-urlencoded"
+#: Converters of the URL map, and something that fits them.
+_SAMPLES = {"request_id": "0" * 22, "path": "gatepost.css"}
+
+
+@dataclass
+class Parts:
+    """A request before it is put on the wire. Values are text; `raw_query` and `raw_body` are appended as they are."""
+
+    method: str
+    path: str
+    query: Pairs = field(default_factory=list)
+    form: Pairs = field(default_factory=list)
+    headers: Pairs = field(default_factory=list)
+    raw_query: str = ""
+    raw_body: bytes = b""
+
+    def on_the_wire(self, peer: str) -> WireRequest:
+        """The request, encoded as clients do."""
+        query = "&".join(text for text in (urlencode(self.query, errors="replace"), self.raw_query) if text)
+        body = urlencode(self.form, errors="replace").encode() + self.raw_body
+        headers = list(self.headers)
+        if body and not any(name.lower() == "content-type" for name, _ in headers):
+            headers.append(("Content-Type", FORM))
+        return WireRequest(self.method, quote_path(self.path), query, tuple(headers), body, peer)
+
+
+def quote_path(path: str) -> str:
+    """A path as WSGI has it: bytes as Latin-1."""
+    return path.encode("utf-8", "replace").decode("latin-1")
+
+
+class World:
+    """One deployment, somebody signed in, and everything that their clients hold."""
+
+    def __init__(self, gatepost: Gatepost) -> None:
+        self.gatepost = gatepost
+        algorithms = {"id_token_signed_response_alg": "ES256", "access_token_signed_response_alg": "ES256"}
+        self.web = flow_of(gatepost, refresh_token_policy="always", **algorithms)
+        self.spa = flow_of(gatepost, "spa", redirect_uris=("https://app.example/cb?tenant=one",), **algorithms)
+        self.machine = flow_of(gatepost, "machine", scope="notes:read", may_introspect_any=True, **algorithms)
+        self.spa.browser = self.web.browser
+        self.tokens = self.web.tokens()
+        self.cookie = str(self.web.browser.get_cookie("gatepost").value)  # type: ignore[union-attr]
+        self.code = self.web.code()
+        self.redirect_uris = (*self.web.client.redirect_uris, *self.spa.client.redirect_uris)
+        self.requests = 0
+
+    def routes(self) -> list[tuple[str, str]]:
+        """Every path of the application's URL map with each method it takes."""
+        found = set()
+        for rule in self.gatepost.app.url_map.iter_rules():
+            path = re.sub(r"<(?:\w+:)?(\w+)>", lambda match: _SAMPLES.get(match[1], "x"), rule.rule)
+            found |= {(method, path) for method in rule.methods or ()}
+        return sorted(found)
+
+    def next_peer(self) -> str:
+        """Another address for each request, so that no limit on one network hides what lies behind it."""
+        self.requests += 1
+        number = self.requests
+        return f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+
+    def renew(self) -> None:
+        """Puts new tokens in the place of what a valid request has spent."""
+        self.tokens, self.code = self.web.tokens(), self.web.code()
+
+    def page(self, path: str, **changes: str | None) -> dict[str, str]:
+        """The hidden fields of the page at `path`, of a request that has come that far."""
+        return form_fields(self.web.open_page(path, self.web.authorize(**changes)).text)
+
+    def cookies(self) -> Pairs:
+        """The header of the browser that is signed in."""
+        return [("Cookie", f"gatepost={self.cookie}")]
+
+    def authentication(self, flow: Flow | None = None) -> Pairs:
+        """The header of a confidential client."""
+        flow = flow or self.web
+        return list(basic(flow.client.id, flow.secret or "").items())
+
+
+def _pairs(values: dict[str, str]) -> Pairs:
+    return list(values.items())
+
+
+def _authorize(world: World, method: str) -> Parts:
+    hint = {"id_token_hint": str(world.tokens["id_token"]), "max_age": "3600", "prompt": "none", "login_hint": "ada"}
+    pairs = _pairs({**world.web.parameters(), **hint})
+    in_query = method == "GET"
+    return Parts(method, "/oauth/authorize", pairs if in_query else [], [] if in_query else pairs, world.cookies())
+
+
+def _public_authorize(world: World) -> Parts:
+    return Parts("GET", "/oauth/authorize", _pairs(world.spa.parameters(response_mode="form_post")))
+
+
+def _resume(world: World) -> Parts:
+    location = world.web.authorize(prompt="consent").headers["Location"]
+    return Parts("GET", f"/oauth/authorize/resume/{location.partition('=')[2]}", headers=world.cookies())
+
+
+def _redeem(world: World) -> Parts:
+    form = {"grant_type": "authorization_code", "code": world.code, "code_verifier": VERIFIER}
+    form["redirect_uri"] = world.web.client.redirect_uris[0]
+    return Parts("POST", "/oauth/token", form=_pairs(form), headers=world.authentication())
+
+
+def _refresh(world: World) -> Parts:
+    form = {"grant_type": "refresh_token", "refresh_token": world.tokens["refresh_token"], "scope": "openid email"}
+    return Parts("POST", "/oauth/token", form=_pairs(form), headers=world.authentication())
+
+
+def _machine(world: World) -> Parts:
+    form = {"grant_type": "client_credentials", "scope": "notes:read"}
+    return Parts("POST", "/oauth/token", form=_pairs(form), headers=world.authentication(world.machine))
+
+
+def _about_token(world: World, endpoint: str, kind: str) -> Parts:
+    form = {"token": world.tokens[kind], "token_type_hint": kind}
+    headers = world.authentication(world.machine if endpoint == "introspect" else world.web)
+    return Parts("POST", f"/oauth/{endpoint}", form=_pairs(form), headers=headers)
+
+
+def _userinfo(world: World, method: str) -> Parts:
+    if method == "GET":
+        return Parts("GET", "/oauth/userinfo", headers=[("Authorization", f"Bearer {world.tokens['access_token']}")])
+    return Parts("POST", "/oauth/userinfo", form=[("access_token", world.tokens["access_token"])])
+
+
+def _login(world: World) -> Parts:
+    fields = world.page("/login", prompt="login")
+    fields |= {"username": "ada@example.com", "password": "not her password", "decision": "sign_in"}
+    return Parts("POST", "/login", form=_pairs(fields), headers=world.cookies())
+
+
+def _consent(world: World) -> Parts:
+    fields = world.page("/consent", prompt="consent") | {"decision": "allow"}
+    return Parts("POST", "/consent", form=_pairs(fields), headers=world.cookies())
+
+
+def _select_account(world: World) -> Parts:
+    fields = world.page("/select-account", prompt="select_account") | {"choose": "x", "another": "1"}
+    return Parts("POST", "/select-account", form=_pairs(fields), headers=world.cookies())
+
+
+def _logout(world: World) -> Parts:
+    fields = form_fields(world.web.browser.get("/logout").text) | {"decision": "stay"}
+    return Parts("POST", "/logout", form=_pairs(fields), headers=world.cookies())
+
+
+def _page(path: str) -> Callable[[World], Parts]:
+    return lambda world: Parts("GET", path, headers=world.cookies())
+
+
+VALID: dict[str, Callable[[World], Parts]] = {
+    "authorize": lambda world: _authorize(world, "GET"),
+    "authorize by POST": lambda world: _authorize(world, "POST"),
+    "authorize of a public client": _public_authorize,
+    "resume": _resume,
+    "redeem": _redeem,
+    "refresh": _refresh,
+    "client_credentials": _machine,
+    "introspect an access token": lambda world: _about_token(world, "introspect", "access_token"),
+    "introspect a refresh token": lambda world: _about_token(world, "introspect", "refresh_token"),
+    "revoke": lambda world: _about_token(world, "revoke", "access_token"),
+    "userinfo": lambda world: _userinfo(world, "GET"),
+    "userinfo by POST": lambda world: _userinfo(world, "POST"),
+    "login": _login,
+    "consent": _consent,
+    "select account": _select_account,
+    "logout": _logout,
+    "home": _page("/"),
+    "logout page": _page("/logout"),
+    "login page": _page("/login"),
+    "keys": _page("/.well-known/jwks.json"),
+    "discovery": _page("/.well-known/openid-configuration"),
+    "metadata": _page("/.well-known/oauth-authorization-server"),
+    "static": _page("/static/gatepost.css"),
+}
+
+
+def encoded(values: Iterable[tuple[str, str]]) -> str:
+    """Pairs as form-encoded text that also takes what UTF-8 does not."""
+    return "&".join(f"{quote(name, errors='replace')}={quote(value, errors='replace')}" for name, value in values)
