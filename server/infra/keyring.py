@@ -41,8 +41,25 @@ class Keyring:
     """Versioned key-encryption keys; the active one encrypts, all of them decrypt."""
 
     def __init__(self, keys: dict[str, bytes], active: str) -> None:
+        self._keys = keys
         self._ciphers = {name: AESGCM(key) for name, key in keys.items()}
         self._active = active
+
+    @property
+    def active(self) -> str:
+        """The name of the key that encrypts now."""
+        return self._active
+
+    def derive_key(self, context: str, name: str | None = None) -> bytes:
+        """32 bytes for this context alone, from the named key or the active one: the same wherever this keyring is.
+
+        Raises:
+            KeyringError: when the named key is not on this ring.
+        """
+        name = name or self._active
+        if name not in self._keys:
+            raise KeyringError(f"The key {name} is not in this keyring.")
+        return HKDF(algorithm=SHA256(), length=32, salt=None, info=context.encode()).derive(self._keys[name])
 
     def encrypt(self, plaintext: bytes, context: str) -> str:
         """Encrypts `plaintext`, readable again only with the same `context`."""

@@ -219,3 +219,15 @@ def test_sealed_text_does_not_open_when_it_was_altered(alter: Any) -> None:
     sealed = seal_with_secret("rt_one", b"a response of some length", "replay")
     with pytest.raises(KeyringError):
         open_with_secret("rt_one", alter(sealed), "replay")
+
+
+def test_derived_key_is_the_same_for_the_same_context_and_another_for_any_other() -> None:
+    ring = Keyring({"a": b"\x01" * 32, "b": b"\x02" * 32}, "a")
+    assert ring.derive_key("chain") == Keyring({"a": b"\x01" * 32}, "a").derive_key("chain")
+    assert ring.active == "a"
+    assert len({ring.derive_key("chain"), ring.derive_key("other"), ring.derive_key("chain", "b"), b"\x01" * 32}) == 4
+
+
+def test_no_key_is_derived_when_the_named_one_is_not_on_the_ring() -> None:
+    with pytest.raises(KeyringError, match="The key c is not in this keyring"):
+        Keyring({"a": b"\x01" * 32}, "a").derive_key("chain", "c")
