@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ForeignKey, select
+from sqlalchemy import ForeignKey, bindparam, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.domain import audit_log
@@ -15,7 +15,7 @@ from server.domain.clients import Client
 from server.domain.policy.lifetimes import is_expired
 from server.domain.unit_of_work import UnitOfWork
 from server.infra import secrets
-from server.infra.database import Base
+from server.infra.database import Base, columns_of, detached
 
 _PREFIX: Final = "cs_"
 
@@ -67,11 +67,18 @@ def list_client_secrets(work: UnitOfWork, client: Client) -> Sequence[ClientSecr
     return work.db.scalars(query.order_by(ClientSecret.created_at, ClientSecret.id)).all()
 
 
+_OF_CLIENT: Final = select(*columns_of(ClientSecret)).where(ClientSecret.client_id == bindparam("client_id"))
+
+
 def verify_client_secret(work: UnitOfWork, client: Client, presented: str) -> bool:
     """Whether `presented` is a live secret of the client."""
+
+    def load() -> Sequence[ClientSecret]:
+        return [detached(ClientSecret, row) for row in work.read(_OF_CLIENT, {"client_id": client.id})]
+
     digest = secrets.digest(presented)
     is_valid = False
-    for secret in list_client_secrets(work, client):
+    for secret in work.from_registry((ClientSecret, client.id), load) or ():
         is_live = secret.expires_at is None or not is_expired(work.now, secret.expires_at)
         is_valid |= secrets.equal(secret.secret_digest, digest) and is_live
     return is_valid

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.domain import audit_log, redirect_uris, scopes
@@ -18,7 +18,7 @@ from server.domain.policy.client_metadata import AUTH_METHODS, DEFAULTS, GRANT_T
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import ID_PREFIX as USER_ID_PREFIX
 from server.infra import jose, secrets
-from server.infra.database import Base
+from server.infra.database import Base, columns_of, detached
 
 _CLIENT_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~\-]{0,99}")
 
@@ -212,6 +212,21 @@ def find_client(work: UnitOfWork, client_id: str) -> Client | None:
     if not _CLIENT_ID.fullmatch(client_id):
         return None
     return work.db.get(Client, client_id)
+
+
+_BY_ID: Final = select(*columns_of(Client)).where(Client.id == bindparam("client_id"))
+
+
+def registered_client(work: UnitOfWork, client_id: str) -> Client | None:
+    """The client of this id for reading only, from memory while the registry is unchanged, or None."""
+    if not _CLIENT_ID.fullmatch(client_id):
+        return None
+
+    def load() -> Client | None:
+        rows = work.read(_BY_ID, {"client_id": client_id})
+        return detached(Client, rows[0]) if rows else None
+
+    return work.from_registry((Client, client_id), load)
 
 
 def get_client(work: UnitOfWork, client_id: str) -> Client:

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Index, or_, select, text
+from sqlalchemy import Index, select, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.domain import audit_log
@@ -20,7 +20,7 @@ from server.domain.audit_events import AuditEvent
 from server.domain.errors import Conflict, NotFound
 from server.domain.unit_of_work import UnitOfWork
 from server.infra import jose
-from server.infra.database import Base, insert_if_absent
+from server.infra.database import Base, columns_of, detached, insert_if_absent
 
 
 class KeyState(StrEnum):
@@ -127,13 +127,16 @@ def list_keys(work: UnitOfWork) -> Sequence[StoredSigningKey]:
     return work.db.scalars(select(StoredSigningKey).order_by(StoredSigningKey.created_at.desc())).all()
 
 
-def signing_key(work: UnitOfWork, algorithm: str) -> jose.SigningKey:
-    """The parsed active key of `algorithm`.
+def signing_key(work: UnitOfWork, algorithm: str, at: datetime | None = None) -> jose.SigningKey:
+    """The parsed key that signs `algorithm` now, or that signed at `at` if it is published still.
 
     Raises:
         NoSigningKey: when the deployment has none, which boot prevents.
     """
-    stored = find_key(work, algorithm, KeyState.ACTIVE)
+    signing = [key for key in _published(work) if key.algorithm == algorithm and key.activated_at is not None]
+    if at is not None:
+        signing = [key for key in signing if key.activated_at is not None and key.activated_at <= at] or signing
+    stored = max(signing, key=_activated_last, default=None)
     if stored is None or stored.private_encrypted is None:
         raise NoSigningKey(f"There is no active signing key for {algorithm}.")
     parsed = work.runtime.parsed_keys.get(stored.kid)
@@ -143,15 +146,27 @@ def signing_key(work: UnitOfWork, algorithm: str) -> jose.SigningKey:
     return parsed
 
 
+def _activated_last(key: StoredSigningKey) -> tuple[bool, datetime | None]:
+    return key.state == KeyState.ACTIVE, key.activated_at
+
+
 def published_keys(work: UnitOfWork) -> list[dict[str, Any]]:
     """The public JWKs of the JWKS document: what signs, what will sign, what may still have to be verified."""
-    query = (
-        select(StoredSigningKey.public_jwk)
-        .where(StoredSigningKey.state.in_(PUBLISHED))
-        .where(or_(StoredSigningKey.remove_after.is_(None), StoredSigningKey.remove_after > work.now))
-        .order_by(StoredSigningKey.state, StoredSigningKey.created_at.desc())
-    )
-    return list(work.db.scalars(query))
+    return [key.public_jwk for key in _published(work) if key.remove_after is None or key.remove_after > work.now]
+
+
+_PUBLISHED_KEYS: Final = (
+    select(*columns_of(StoredSigningKey))
+    .where(StoredSigningKey.state.in_(PUBLISHED))
+    .order_by(StoredSigningKey.state, StoredSigningKey.created_at.desc())
+)
+
+
+def _published(work: UnitOfWork) -> Sequence[StoredSigningKey]:
+    def load() -> Sequence[StoredSigningKey]:
+        return [detached(StoredSigningKey, row) for row in work.read(_PUBLISHED_KEYS, {})]
+
+    return work.from_registry("signing_keys", load) or ()
 
 
 def _context(kid: str) -> str:

@@ -18,6 +18,7 @@ from server.infra.database import DatabaseSession, is_in_transaction
 from server.infra.jose import SigningKey
 from server.infra.keyring import Keyring, load_keyring
 from server.infra.password_hasher import PasswordHasher
+from server.infra.rate_limiter import RateLimits, open_rate_limits
 from server.infra.registry_cache import RegistryCache
 
 T = TypeVar("T")
@@ -37,6 +38,8 @@ class Runtime:
     parsed_keys: dict[str, SigningKey] = field(default_factory=dict)
     #: Where no thread empties it (tests, commands), audit rows are written by the transaction itself.
     audit_queue: AuditQueue = field(default_factory=AuditQueue)
+    #: Where attempts are counted.
+    limits: RateLimits = field(default_factory=RateLimits)
 
 
 def open_runtime(settings: Settings, clock: Clock | None = None) -> Runtime:
@@ -44,10 +47,17 @@ def open_runtime(settings: Settings, clock: Clock | None = None) -> Runtime:
 
     Raises:
         KeyringError: when the keyring is missing or unsafe.
+        ConfigurationError: when the store of rate limits cannot be used.
     """
     keyring, autocommit = load_keyring(settings.keys_dir), Autocommit(settings)
     return Runtime(
-        settings, clock or SystemClock(), keyring, PasswordHasher(settings), autocommit, RegistryCache(autocommit)
+        settings,
+        clock or SystemClock(),
+        keyring,
+        PasswordHasher(settings),
+        autocommit,
+        RegistryCache(autocommit),
+        limits=open_rate_limits(settings),
     )
 
 
@@ -81,6 +91,7 @@ class UnitOfWork:
     def read(self, statement: Executable, parameters: Mapping[str, Any]) -> Sequence[Row[Any]]:
         """The rows of a SELECT: in this work's transaction if it has begun one, without any otherwise."""
         if self.is_in_transaction:
+            self.db.flush()
             return self.db.execute(statement, parameters).all()
         return self.runtime.autocommit.read(statement, parameters)
 

@@ -14,6 +14,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
+from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc import jwk, jws, jwt
 from joserfc.errors import JoseError, SecurityWarning
 
@@ -24,6 +28,9 @@ SIGNING_ALGORITHMS: Final = ("RS256", "ES256", "EdDSA")
 RSA_BITS: Final = 2048
 _MAX_TOKEN_CHARACTERS: Final = 16384
 _HALF_HASHES: Final = {"RS256": hashlib.sha256, "ES256": hashlib.sha256, "EdDSA": hashlib.sha512}
+_SHA256: Final = SHA256()
+_PKCS1: Final = PKCS1v15()
+_DETERMINISTIC_ECDSA: Final = ECDSA(_SHA256, deterministic_signing=True)
 #: Header members that would let a token choose its own key, or that we do not process (RFC 7515 §4.1, §4.1.11).
 _FORBIDDEN_HEADERS: Final = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "zip", "enc"})
 
@@ -108,9 +115,29 @@ def public_jwk(key: SigningKey) -> dict[str, Any]:
 
 
 def sign(claims: Mapping[str, Any], key: SigningKey, algorithm: str, typ: str) -> str:
-    """A compact JWS over `claims`, with `alg`, `kid` and `typ` in its header."""
-    header = {"alg": algorithm, "kid": str(key.kid), "typ": typ}
-    return jwt.encode(header, dict(claims), key, algorithms=[algorithm])
+    """A compact JWS over `claims`, with `alg`, `kid` and `typ` in its header (RFC 7515 §3.1).
+
+    The same claims under the same key are the same token, with ES256 too (RFC 6979).
+    """
+    payload = _to_base64url(json.dumps(claims, separators=(",", ":")).encode())
+    signed = f"{_encoded_header(algorithm, str(key.kid), typ)}.{payload}"
+    return f"{signed}.{_to_base64url(signature(key, algorithm, signed.encode()))}"
+
+
+@lru_cache(maxsize=64)
+def _encoded_header(algorithm: str, kid: str, typ: str) -> str:
+    return _to_base64url(json.dumps({"alg": algorithm, "kid": kid, "typ": typ}, separators=(",", ":")).encode())
+
+
+def signature(key: SigningKey, algorithm: str, data: bytes) -> bytes:
+    """The signature over `data` (RFC 7518 §3.3, §3.4; RFC 8037 §3.1)."""
+    private: Any = key.private_key
+    if algorithm == "RS256":
+        return bytes(private.sign(data, _PKCS1, _SHA256))
+    if algorithm == "ES256":
+        r, s = decode_dss_signature(private.sign(data, _DETERMINISTIC_ECDSA))
+        return r.to_bytes(32) + s.to_bytes(32)
+    return bytes(private.sign(data))
 
 
 def verify(token: str, public_keys: Sequence[Mapping[str, Any]]) -> DecodedToken:
@@ -185,10 +212,14 @@ def _canonical(token: str) -> str:
         parts = [_from_base64url(part) for part in token.split(".")]
     except ValueError:
         return ""
-    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
+    return ".".join(_to_base64url(part) for part in parts)
+
+
+def _to_base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def half_hash(value: str, algorithm: str) -> str:
     """The `at_hash` of `value`: the left half of the algorithm's hash (OpenID Connect Core §3.1.3.6)."""
     full = _HALF_HASHES[algorithm](value.encode("ascii")).digest()
-    return base64.urlsafe_b64encode(full[: len(full) // 2]).rstrip(b"=").decode()
+    return _to_base64url(full[: len(full) // 2])

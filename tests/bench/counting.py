@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from joserfc import jwk, jws
+from joserfc import jwk
 from sqlalchemy import Engine, event
+
+from server.infra import jose
 
 
 @dataclass(frozen=True)
@@ -30,13 +32,13 @@ class Counts:
 class Recorder:
     """Listens to an engine and to joserfc; `what_happens` tells the difference that one call made."""
 
-    def __init__(self, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, engines: Iterable[Engine], monkeypatch: pytest.MonkeyPatch) -> None:
         self.seen: Counter[str] = Counter()
         self.statements: list[str] = []
-        event.listen(engine, "before_cursor_execute", self._on_statement)
-        event.listen(engine, "commit", lambda _connection: self.seen.update(["commits"]))
-        for name in ("RS256", "ES256", "EdDSA"):
-            self._count_signatures(monkeypatch, jws.JWSRegistry.algorithms[name])
+        for engine in engines:
+            event.listen(engine, "before_cursor_execute", self._on_statement)
+            event.listen(engine, "commit", lambda _connection: self.seen.update(["commits"]))
+        self._count_signatures(monkeypatch)
         for key_class in (jwk.RSAKey, jwk.ECKey, jwk.OKPKey):
             self._count_parses(monkeypatch, key_class.binding)
 
@@ -55,14 +57,14 @@ class Recorder:
             self.seen["statements"] += 1
             self.statements.append(statement)
 
-    def _count_signatures(self, monkeypatch: pytest.MonkeyPatch, algorithm: Any) -> None:
-        sign = algorithm.sign
+    def _count_signatures(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        sign = jose.signature
 
         def counted(*arguments: Any) -> bytes:
             self.seen["signatures"] += 1
             return sign(*arguments)
 
-        monkeypatch.setattr(algorithm, "sign", counted)
+        monkeypatch.setattr(jose, "signature", counted)
 
     def _count_parses(self, monkeypatch: pytest.MonkeyPatch, binding: Any) -> None:
         parse_dict, parse_bytes = binding.import_from_dict, binding.import_from_bytes

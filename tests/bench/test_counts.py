@@ -40,7 +40,7 @@ def service(make_gatepost: GatepostMaker) -> Gatepost:
 
 @pytest.fixture
 def recorder(service: Gatepost, monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    return Recorder(service.engine, monkeypatch)
+    return Recorder(service.engines, monkeypatch)
 
 
 class Requests:

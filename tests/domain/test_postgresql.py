@@ -30,13 +30,12 @@ from server.domain.refresh_rotation import consume_refresh_token, find_replay, k
 from server.domain.refresh_tokens import find_refresh_token, issue_refresh_token
 from server.domain.sessions import create_browser, end_session, find_browser, list_sessions, sign_out_everywhere
 from server.domain.signing_keys import KeyState, ensure_keys, list_keys, published_keys, store_key
-from server.domain.unit_of_work import Runtime, UnitOfWork
+from server.domain.unit_of_work import Runtime, UnitOfWork, open_runtime
 from server.domain.users import delete_user, find_user, find_user_by_email
 from server.infra import jose
 from server.infra.database import open_session
-from server.infra.keyring import create_keyring, load_keyring
+from server.infra.keyring import create_keyring
 from server.infra.migrations import upgrade
-from server.infra.password_hasher import PasswordHasher
 from tests.domain.factories import REDIRECT_URI, audited, make_client, make_grant, make_session, make_user
 from tests.support.clock import FrozenClock
 
@@ -56,7 +55,7 @@ def runtime(postgres_url: str, tmp_path: Path) -> Runtime:
     )
     create_keyring(settings.keys_dir)
     upgrade(settings)
-    return Runtime(settings, FrozenClock(), load_keyring(settings.keys_dir), PasswordHasher(settings))
+    return open_runtime(settings, FrozenClock())
 
 
 @pytest.fixture

@@ -81,6 +81,7 @@ def test_private_key_is_encrypted_and_bound_to_its_row(work: UnitOfWork) -> None
     assert document["d"] not in columns
     other = active(work, "RS256")
     other.private_encrypted = stored.private_encrypted
+    work.runtime.parsed_keys.clear()
     with pytest.raises(KeyringError, match="altered or moved"):
         signing_key(work, "RS256")
     work.db.rollback()
@@ -90,6 +91,7 @@ def test_private_key_is_parsed_once_a_process(work: UnitOfWork, monkeypatch: pyt
     parsed: list[Any] = []
     real = jose.parse_private_key
     monkeypatch.setattr(jose, "parse_private_key", lambda document: parsed.append(1) or real(document))
+    work.runtime.parsed_keys.clear()
     first = signing_key(work, "ES256")
     assert signing_key(work, "ES256") is first
     assert signing_key(work, "RS256") is not first

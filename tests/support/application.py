@@ -85,10 +85,16 @@ class Gatepost:
             self.engine: Engine = database.engine
         # No test pulls the plug, and on busy disks waiting for them takes longer than all the rest.
         if self.engine.dialect.name == "sqlite":
-            event.listen(self.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
+            for engine in self.engines:
+                event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
         if not is_prepared:
             with self.work() as work:
                 signing_keys.ensure_keys(work)
+
+    @property
+    def engines(self) -> tuple[Engine, Engine]:
+        """The engine of transactions, and the one of statements that need none."""
+        return self.engine, self.runtime.autocommit.engine
 
     @property
     def runtime(self) -> Runtime:
@@ -98,9 +104,8 @@ class Gatepost:
     @contextmanager
     def work(self) -> Iterator[UnitOfWork]:
         """One committed transaction as the operator, beside whatever the application does."""
-        runtime = Runtime(self.settings, self.clock, self.runtime.keyring, self.runtime.password_hasher)
         with Session(self.engine, expire_on_commit=False) as db:
-            yield UnitOfWork(runtime, db, OPERATOR)
+            yield UnitOfWork(self.runtime, db, OPERATOR)
             db.commit()
 
     def browser(self) -> FlaskClient:
@@ -154,7 +159,7 @@ class Gatepost:
 
     def restore(self, prepared: Path) -> None:
         """Puts the database of `prepared` in the place of this one's, and the clock back to its start."""
-        self.engine.dispose()
+        self.close()
         path = Path(str(self.engine.url.database))
         for suffix in ("", "-wal", "-shm"):
             path.with_name(path.name + suffix).unlink(missing_ok=True)
@@ -162,5 +167,7 @@ class Gatepost:
         self.clock.reset()
 
     def close(self) -> None:
-        """Lets go of the database file."""
+        """Lets go of the database file, and of what is remembered of it."""
         self.engine.dispose()
+        self.runtime.autocommit.dispose()
+        self.runtime.registry_cache.forget()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from server.domain import audit_log
 from server.domain.audit_events import AuditEvent
 from server.domain.client_secrets import verify_client_secret
-from server.domain.clients import Client, find_client
+from server.domain.clients import Client, registered_client
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.usability import why_unusable
 from server.infra.database import commit_before_raising
@@ -31,7 +31,7 @@ def authenticate_client(request: ProtocolRequest, *, allow_public: bool = True) 
     except InvalidClient as error:
         _note_failure(request.work, None, error.detail)
         raise
-    client = find_client(request.work, presented.client_id)
+    client = registered_client(request.work, presented.client_id)
     reason = _why_refused(request.work, client, presented, allow_public)
     if client is None or reason is not None:
         _note_failure(request.work, client, reason or "unknown client")

@@ -1,0 +1,120 @@
+"""One connection of the process outside transactions: for reads that need none, for changes that are one statement.
+
+A transaction costs PostgreSQL two round trips and SQLAlchemy as much again; a request that reads one row, or whose
+whole change is one statement, needs neither. The connection is opened by the first use and given up after any fault.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, Executable, Row, text
+from sqlalchemy.exc import DBAPIError
+
+from server.config import Settings
+from server.infra.database import open_engine, outside_transactions
+
+#: A statement that fails this soon on an old connection met a closed one: worth one new connection.
+_AT_ONCE_SECONDS: Final = 0.5
+
+
+class Autocommit:
+    """The connection; any thread may use it, one at a time."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._engine: Engine | None = None
+        self._connection: Connection | None = None
+        self._lock = threading.RLock()
+
+    @property
+    def engine(self) -> Engine:
+        """The engine behind it, made when it is first asked for: a forked process makes its own."""
+        if self._engine is None:
+            self._engine = outside_transactions(open_engine(self._settings))
+        return self._engine
+
+    def read(self, statement: Executable, parameters: Mapping[str, Any]) -> Sequence[Row[Any]]:
+        """The rows of a SELECT. A connection that the server closed while it lay idle is replaced once.
+
+        Raises:
+            OperationalError: when the database does not answer.
+        """
+        with self._lock:
+            began = time.monotonic()
+            try:
+                return self.change(statement, parameters)
+            except DBAPIError as error:
+                if not error.connection_invalidated or time.monotonic() - began > _AT_ONCE_SECONDS:
+                    raise
+            return self.change(statement, parameters)
+
+    def change(self, statement: Executable, parameters: Mapping[str, Any]) -> Sequence[Row[Any]]:
+        """Runs one statement, a transaction of its own; returns the rows it returns.
+
+        Raises:
+            OperationalError: when the database does not answer; whether the statement was committed is then unknown.
+        """
+        with self._lock, self._given_up_on_fault():
+            result = self._open().execute(statement, parameters)
+            return result.all() if result.returns_rows else ()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Autocommit]:
+        """Several statements as one transaction, for SQLite, which knows no statement that changes two tables."""
+        with self._lock, self._given_up_on_fault():
+            connection = self._open()
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            try:
+                yield self
+            except BaseException:
+                if not connection.closed:
+                    connection.exec_driver_sql("ROLLBACK")
+                raise
+            connection.exec_driver_sql("COMMIT")
+
+    def scalar(self, sql: str) -> Any:
+        """One value, past SQLAlchemy, for what each request asks: a twentieth of the time.
+
+        Raises:
+            OperationalError: when the database does not answer.
+        """
+        with self._lock:
+            try:
+                driver_connection: Any = self._open().connection.driver_connection
+                return driver_connection.execute(sql).fetchone()[0]
+            except Exception as error:  # each driver has its own classes; the second try has SQLAlchemy's
+                self.close()
+                if isinstance(error, DBAPIError) and not error.connection_invalidated:
+                    raise
+            return self.read(text(sql), {})[0][0]
+
+    def close(self) -> None:
+        """Gives the connection up; the next use opens another."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.close()
+
+    def dispose(self) -> None:
+        """Gives the connection up for good."""
+        self.close()
+        if self._engine is not None:
+            self._engine.dispose()
+
+    def _open(self) -> Connection:
+        if self._connection is None:
+            self._connection = self.engine.connect()
+        return self._connection
+
+    @contextmanager
+    def _given_up_on_fault(self) -> Iterator[None]:
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise

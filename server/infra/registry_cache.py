@@ -1,0 +1,81 @@
+"""What each process remembers of the registry (clients, their secrets, signing keys), never longer than it is true.
+
+Triggers count every change of those tables in one row, `registry_version`, in the transaction of the change itself.
+What was read under another version is forgotten as a whole. SQLite is asked for the version each time, which takes a
+microsecond; PostgreSQL too, unless it tells the process of changes by itself (`listening`), and then once a second.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable
+from typing import Any, Final, TypeVar, cast
+
+from server.infra.autocommit import Autocommit
+
+T = TypeVar("T")
+
+#: The channel on which PostgreSQL tells of changes.
+CHANNEL: Final = "gatepost_registry"
+_VERSION: Final = "SELECT version FROM registry_version"
+_TRUSTED_SECONDS: Final = 1.0
+_CAPACITY: Final = 2000
+
+
+class RegistryCache:
+    """Values by key, of one version of the registry."""
+
+    def __init__(self, autocommit: Autocommit) -> None:
+        self._autocommit = autocommit
+        self._values: dict[Hashable, Any] = {}
+        self._version: int | None = None
+        self._trusted_until = 0.0
+        self._is_listening = False
+
+    def get(self, key: Hashable, load: Callable[[], T | None]) -> T | None:
+        """The value of `key`, loaded if it is not known; None is not remembered.
+
+        Raises:
+            OperationalError: when the database does not answer: what cannot be checked is not trusted.
+        """
+        values = self._current()
+        found = values.get(key)
+        if found is None:
+            found = load()
+            if found is not None:
+                if len(values) >= _CAPACITY:
+                    values.clear()
+                # Into the version that was checked before loading: a change meanwhile makes another, empty one.
+                values[key] = found
+        return cast("T | None", found)
+
+    def last_known(self, key: Hashable) -> Any:
+        """The value of `key` as it was when the database last answered, or None."""
+        return self._values.get(key)
+
+    def changed(self) -> None:
+        """The registry has changed, or may have: the next use asks for its version."""
+        self._trusted_until = 0.0
+
+    def listening(self, is_listening: bool) -> None:
+        """Says whether `changed` will be called whenever there was a change."""
+        self._is_listening = is_listening
+        self.changed()
+
+    def forget(self) -> None:
+        """Forgets everything."""
+        self._version, self._values = None, {}
+        self.changed()
+
+    def _current(self) -> dict[Hashable, Any]:
+        if not self._is_listening or time.monotonic() >= self._trusted_until:
+            # Before asking: a change told of meanwhile is asked for again.
+            self._trusted_until = time.monotonic() + _TRUSTED_SECONDS
+            try:
+                version = self._autocommit.scalar(_VERSION)
+            except BaseException:
+                self.changed()
+                raise
+            if version != self._version:
+                self._version, self._values = version, {}
+        return self._values
