@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import json
 import os
 import shlex
 import signal
@@ -14,11 +12,14 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import campaign, report
-from bench.campaign import Plan
+from bench import report
+from bench.campaign import Campaign, Plan
+from bench.journal import Journal, Results
 from bench.load import Limits
+from bench.peers.registry import OUT_OF_REACH, PEERS
+from tests.support.components import REPOSITORY
 
-PEERS = ("oidc-provider", "django-oauth-toolkit")
+JOURNAL = REPOSITORY / "var" / "bench" / "journal.jsonl"
 
 _EPILOG = """
     The figure is CPU-µs per request: user and system time of the server's whole process tree, ended children
@@ -28,16 +29,18 @@ _EPILOG = """
     listens on 127.0.0.1 only and lives in a temporary folder.
 
     Needs the packages of requirements-dev.lock; PostgreSQL's initdb and pg_ctl for the half with PostgreSQL; node
-    and npm for oidc-provider; a package index for django-oauth-toolkit. What is missing is left out, and the report
-    says so.
+    and npm for oidc-provider; a package index for django-oauth-toolkit and canaille; java and mvn for keycloak. They
+    are installed into var/bench with pinned versions. What is missing is left out, and the report says so.
+
+    Every cell is noted in var/bench/journal.jsonl as it comes; --resume goes on after the last one of a run of the
+    same plan that was ended.
 
     Examples:
 
       python -m bench --quick                      every cell once, briefly: does it all run?
-      python -m bench --output docs/performance.md the full report: a quiet machine, 20 minutes
+      python -m bench --output docs/performance.md the full report: a quiet machine, 25 minutes
+      python -m bench --resume --output docs/performance.md   go on with it
       python -m bench --only refresh --no-peers    one operation, with the floors
-      python -m bench --endurance 200000           does memory grow?
-      python -m bench --json samples.json          the samples too, for other arithmetic
 """
 
 
@@ -52,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         "--quick", action="store_true", help="a smoke run: 1 round, 0.3 s a cell; its figures say nothing"
     )
     parser.add_argument("--rounds", type=int, default=3, help="rounds (default: %(default)s)")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of load per cell and round (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=2.0, help="of load per cell and round (default: %(default)s)")
     parser.add_argument(
         "--requests", type=int, default=50_000, help="at most, per cell and round (default: %(default)s)"
     )
@@ -63,13 +66,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--database", choices=("sqlite", "postgres"), action="append", help="default: both; may be repeated"
     )
-    parser.add_argument("--peer", choices=PEERS, action="append", help="default: all; may be repeated")
+    parser.add_argument("--peer", choices=tuple(PEERS), action="append", help="default: all; may be repeated")
     parser.add_argument("--no-peers", action="store_true", help="Gatepost and the floors alone")
     parser.add_argument("--only", action="append", default=[], metavar="WORD", help="operations whose name contains it")
     parser.add_argument("--seed", type=int, default=0, help="of the random order (default: %(default)s)")
-    parser.add_argument("--endurance", type=int, default=0, metavar="N", help="then watch memory over N requests")
+    parser.add_argument(
+        "--endurance",
+        type=int,
+        metavar="N",
+        help="then watch memory over N requests (default: 200,000; 0 with --quick or --only)",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on with a run of the same plan that was ended")
     parser.add_argument("--output", type=Path, help="where the report goes; default: standard output")
-    parser.add_argument("--json", type=Path, help="where the samples go, too")
     return parser
 
 
@@ -77,11 +85,28 @@ def _command(given: Sequence[str]) -> str:
     """The command line without the options that say where files go."""
     kept, skip = [], False
     for word in given:
-        is_place = word.startswith(("--output", "--json"))
-        if not skip and not is_place:
+        is_place = word.startswith("--output")
+        if not skip and not is_place and word != "--resume":
             kept.append(word)
         skip = is_place and "=" not in word
     return shlex.join(["python", "-m", "bench", *kept])
+
+
+def _plan(options: argparse.Namespace) -> Plan:
+    endurance = options.endurance
+    if endurance is None:
+        endurance = 0 if options.quick or options.only else 200_000
+    return Plan(
+        rounds=1 if options.quick else options.rounds,
+        limits=Limits(0.3 if options.quick else options.seconds, options.requests, options.connections),
+        workers=options.workers,
+        databases=tuple(options.database or ("sqlite", "postgres")),
+        peers=() if options.no_peers else tuple(options.peer or PEERS),
+        only=tuple(options.only),
+        seed=options.seed,
+        endurance=endurance,
+        left_out=() if options.no_peers else tuple(OUT_OF_REACH.items()),
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -90,26 +115,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(given)
-    plan = Plan(
-        rounds=1 if options.quick else options.rounds,
-        limits=Limits(0.3 if options.quick else options.seconds, options.requests, options.connections),
-        workers=options.workers,
-        databases=tuple(options.database or ("sqlite", "postgres")),
-        peers=() if options.no_peers else tuple(options.peer or PEERS),
-        only=tuple(options.only),
-        seed=options.seed,
-        endurance=options.endurance,
-    )
+    plan, results = _plan(options), Results()
+    journal = Journal(None if options.quick else JOURNAL, repr(plan), resume=options.resume, results=results)
     with tempfile.TemporaryDirectory(prefix="gatepost-bench-") as directory:
-        results = campaign.run(plan, Path(directory))
+        Campaign(plan, Path(directory), results, journal).run()
     text = report.render(results, plan, _command(given))
     if options.output:
         options.output.write_text(text, encoding="utf-8")
     else:
         print(text)
-    if options.json:
-        samples = [dataclasses.asdict(sample) for sample in results.samples]
-        options.json.write_text(json.dumps({"samples": samples, "pss": results.pss}, indent=1), encoding="utf-8")
     return 1 if any(sample.failures for sample in results.samples) else 0
 
 

@@ -6,22 +6,26 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from bench.floors.subjects import POSTGRES_CLIENTS, RAW_POSTGRES, RAW_SQLITE, RawRotation, floor_server
+from bench.floors.subjects import FLOORS, POSTGRES_CLIENTS, RAW_POSTGRES, RAW_SQLITE, RawRotation, floor_server
 from bench.gatepost import SETTINGS, Gatepost
+from bench.journal import Journal, Results
 from bench.load import Limits, LoadFailed
-from bench.peers import django_toolkit, oidc_provider
-from bench.subject import BESIDE_LOGINS, CODE_EXCHANGE, LOGIN, Sample, Subject
+from bench.peers.registry import PEERS
+from bench.subject import CLIENT_CREDENTIALS_ES256, DISCOVERY, INTROSPECTION, JWKS, LOGIN, USERINFO, Subject
 from tests.support.components import postgres_tool
 from tests.support.servers import PostgresCluster, ServerFailed, postgres_cluster, start_server
 
 GATEPOST_SQLITE, GATEPOST_POSTGRES = "Gatepost, SQLite", "Gatepost, PostgreSQL"
+CHEAP = (JWKS, DISCOVERY, CLIENT_CREDENTIALS_ES256, USERINFO, INTROSPECTION)
+"""What the endurance run sends, in turn: the requests that take least, so that there can be many."""
 
 
 @dataclass(frozen=True)
@@ -36,26 +40,10 @@ class Plan:
     #: Operations whose name contains one of these; all when there is none.
     only: tuple[str, ...] = ()
     seed: int = 0
-    #: Requests of all kinds that memory is watched over, after the rounds; 0 for none.
+    #: Requests that memory is watched over, after the rounds; 0 for none.
     endurance: int = 0
-
-
-@dataclass
-class Results:
-    """What came of it."""
-
-    samples: list[Sample] = field(default_factory=list)
-    about: dict[str, str] = field(default_factory=dict)
-    #: The highest memory of each subject, in bytes, at the ends of the rounds.
-    pss: dict[str, int] = field(default_factory=dict)
-    #: What could not be measured, and why.
-    absent: dict[str, str] = field(default_factory=dict)
-    #: Memory of Gatepost after each tenth of the endurance run, in bytes.
-    growth: dict[str, list[int]] = field(default_factory=dict)
-    postgres: str = ""
-    #: Of the machine, over one minute.
-    load_before: float = 0.0
-    load_after: float = 0.0
+    #: What is not asked for, with the reason for the report.
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 def say(text: str) -> None:
@@ -63,145 +51,153 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def run(plan: Plan, directory: Path) -> Results:
-    """Measures everything that the plan names, in `directory`."""
-    results = Results(load_before=os.getloadavg()[0])
-    with ExitStack() as stack:
-        subjects = _start_all(plan, directory, stack, results)
-        results.about = {subject.name: subject.about() for subject in subjects}
+class Campaign:
+    """One run of a plan."""
+
+    def __init__(self, plan: Plan, directory: Path, results: Results, journal: Journal) -> None:
+        self._plan, self._directory, self._results, self._journal = plan, directory, results, journal
+        self._stack = ExitStack()
+        self._cluster: PostgresCluster | None = None
+        self._root: int | None = None
+
+    def run(self) -> None:
+        """Measures everything that the plan names; the results are in the journal, too."""
+        results = self._results
+        results.load_before = os.getloadavg()[0]
+        results.absent.update(self._plan.left_out)
+        with self._stack:
+            subjects = self._start_all()
+            results.about = {subject.name: subject.about() for subject in subjects}
+            results.differs = {subject.name: dict(subject.differs) for subject in subjects}
+            self._run_rounds(subjects)
+            for subject in subjects:
+                if self._plan.endurance and isinstance(subject, Gatepost) and subject.name not in results.growth:
+                    self._journal.growth(subject.name, _endure(subject, self._plan))
+        results.load_after = os.getloadavg()[0]
+
+    def _run_rounds(self, subjects: Sequence[Subject]) -> None:
         # Not a secret: only the order of the cells.
-        order = random.Random(plan.seed)
-        for number in range(1, plan.rounds + 1):
-            _run_round(number, subjects, plan, order, results)
-        for subject in subjects:
-            if plan.endurance and isinstance(subject, Gatepost):
-                results.growth[subject.name] = _endure(subject, plan)
-    results.load_after = os.getloadavg()[0]
-    return results
+        order = random.Random(self._plan.seed)
+        todo: list[tuple[int, Subject, str]] = []
+        for number in range(1, self._plan.rounds + 1):
+            cells = [(number, s, operation) for s in subjects for operation in s.operations if self._wanted(operation)]
+            order.shuffle(cells)
+            todo += [cell for cell in cells if not self._results.has(cell[1].name, cell[2], number)]
+        began = time.monotonic()
+        for done, (number, subject, operation) in enumerate(todo):
+            left = (time.monotonic() - began) / done * (len(todo) - done) if done else 0.0
+            label = f"{done + 1:4}/{len(todo)}  {left / 60:4.1f} min left  round {number}"
+            self._measure(number, subject, operation, label)
+            if done + 1 == len(todo) or todo[done + 1][0] != number:
+                self._note_memory(subjects)
 
-
-def _run_round(number: int, subjects: Sequence[Subject], plan: Plan, order: random.Random, results: Results) -> None:
-    cells = [
-        (subject, operation) for subject in subjects for operation in subject.operations if _wanted(operation, plan)
-    ]
-    order.shuffle(cells)
-    for subject, operation in cells:
+    def _measure(self, number: int, subject: Subject, operation: str, label: str) -> None:
+        label = f"{label}  {subject.name:28} {operation:30}"
         try:
-            sample = subject.measure(operation, plan.limits).in_round(number)
-        except (LoadFailed, OSError) as error:
-            results.absent[f"{subject.name}: {operation}"] = str(error).partition("\n")[0]
-            say(f"round {number}  {subject.name:28} {operation:26} failed: {error}")
-            continue
-        results.samples.append(sample)
-        say(
-            f"round {number}  {subject.name:28} {operation:26} {sample.cpu_us:9,.0f} µs {sample.rate:9,.0f}/s"
-            + (f"  {sample.failures} wrong: {sample.complaint}" if sample.failures else "")
+            sample = subject.measure(operation, self._plan.limits).in_round(number)
+        except (LoadFailed, OSError, subprocess.SubprocessError) as error:
+            self._results.absent[f"{subject.name}: {operation}"] = str(error).partition("\n")[0]
+            say(f"{label} failed: {error}")
+            return
+        self._journal.sample(sample)
+        wrong = f"  {sample.failures} wrong: {sample.complaint}" if sample.failures else ""
+        say(f"{label} {sample.cpu_us:9,.0f} µs {sample.rate:9,.0f}/s{wrong}")
+
+    def _note_memory(self, subjects: Sequence[Subject]) -> None:
+        for subject in subjects:
+            memory = subject.pss_bytes()
+            if memory is not None:
+                self._journal.memory(subject.name, memory)
+
+    def _wanted(self, operation: str) -> bool:
+        # Floors are always there: nothing is measured without them.
+        return not self._plan.only or operation in FLOORS or any(word in operation for word in self._plan.only)
+
+    def _start_all(self) -> list[Subject]:
+        self._start_cluster()
+        subjects = []
+        for name, start in [*self._floors(), *self._gateposts(), *self._peers()]:
+            say(f"starting {name}")
+            try:
+                subjects.append(start())
+            except (LoadFailed, ServerFailed, OSError) as error:
+                self._results.absent[name] = str(error)
+                say(f"  left out: {error}")
+        return subjects
+
+    def _start_cluster(self) -> None:
+        if "postgres" not in self._plan.databases:
+            return
+        try:
+            postgres = [str(postgres_tool("postgres")), "--version"]
+            done = subprocess.run(postgres, capture_output=True, text=True, check=True)
+            self._results.postgres = done.stdout.strip()
+            self._cluster = self._stack.enter_context(postgres_cluster())
+            self._root = postmaster(self._cluster)
+        except pytest.skip.Exception as reason:
+            self._results.absent["PostgreSQL"] = str(reason)
+
+    def _floors(self) -> Iterator[tuple[str, Callable[[], Subject]]]:
+        plan, directory, cluster = self._plan, self._directory, self._cluster
+        yield (
+            "floor: WSGI",
+            lambda: self._stack.enter_context(floor_server(plan.workers, directory / "floor.log")),
         )
-    for subject in subjects:
-        memory = subject.pss_bytes()
-        if memory is not None:
-            results.pss[subject.name] = max(memory, results.pss.get(subject.name, 0))
+        if "sqlite" in plan.databases:
+            yield RAW_SQLITE, lambda: RawRotation(RAW_SQLITE, str(directory / "floor.sqlite"), 1, None)
+        if cluster is not None:
+            yield (
+                RAW_POSTGRES,
+                lambda: RawRotation(RAW_POSTGRES, cluster.create_database(), POSTGRES_CLIENTS, self._root),
+            )
+
+    def _gateposts(self) -> Iterator[tuple[str, Callable[[], Subject]]]:
+        if "sqlite" in self._plan.databases:
+            yield GATEPOST_SQLITE, lambda: self._stack.enter_context(self._gatepost(GATEPOST_SQLITE, "sqlite", None))
+        if self._cluster is not None:
+            url = self._cluster.create_database()
+            yield GATEPOST_POSTGRES, lambda: self._stack.enter_context(self._gatepost(GATEPOST_POSTGRES, "pg", url))
+
+    @contextmanager
+    def _gatepost(self, name: str, folder: str, url: str | None) -> Iterator[Gatepost]:
+        directory, workers = self._directory / folder, self._plan.workers
+        with start_server(directory, workers=workers, database_url=url, settings=SETTINGS) as server:
+            yield Gatepost(name, server, workers, self._root if url else None)
+
+    def _peers(self) -> Iterator[tuple[str, Callable[[], Subject]]]:
+        for peer in self._plan.peers:
+            running, stores = PEERS[peer]
+            for store in stores:
+                if store == "PostgreSQL" and self._cluster is None:
+                    continue
+                name = f"{peer}, {store}"
+                url = self._cluster.create_database() if self._cluster and store == "PostgreSQL" else None
+                log = self._directory / f"{name.replace(', ', '-')}.log"
+                root = self._root if url else None
+                yield (
+                    name,
+                    lambda run=running, n=name, u=url, r=root, log=log: self._stack.enter_context(  # type: ignore[misc]
+                        run(n, u, self._plan.workers, r, log)
+                    ),
+                )
+
+
+def postmaster(cluster: PostgresCluster) -> int:
+    """The process whose children PostgreSQL's work is done in."""
+    lines = (cluster.directory / "data" / "postmaster.pid").read_text(encoding="ascii").splitlines()
+    return int(lines[0])
 
 
 def _endure(subject: Gatepost, plan: Plan) -> list[int]:
-    """Sends so many requests, of all kinds in turn; the memory after each tenth."""
-    kinds = [operation for operation in subject.operations if operation not in {LOGIN, BESIDE_LOGINS}]
-    limits = replace(plan.limits, seconds=3600.0, requests=max(1, plan.endurance // 10 // len(kinds)))
-    # Codes live for a minute, so they come in smaller numbers; people sign in now and then.
-    few = replace(plan.limits, seconds=3.0)
-    found = []
+    """Sends so many requests; the memory before and after each tenth."""
+    limits = replace(plan.limits, seconds=600.0, requests=max(1, plan.endurance // 10 // len(CHEAP)))
+    # People sign in now and then: hashing takes the most memory at once.
+    subject.measure(LOGIN, replace(plan.limits, seconds=1.0))
+    found = [subject.pss_bytes() or 0]
     for tenth in range(1, 11):
-        for operation in kinds:
-            subject.measure(operation, few if operation == CODE_EXCHANGE else limits)
-        subject.measure(LOGIN, few)
+        for operation in CHEAP:
+            subject.measure(operation, limits)
+        subject.measure(LOGIN, replace(plan.limits, seconds=0.2))
         found.append(subject.pss_bytes() or 0)
         say(f"endurance {tenth * 10:3} %  {subject.name:28} {found[-1] / 1e6:6.0f} MB")
     return found
-
-
-def _wanted(operation: str, plan: Plan) -> bool:
-    # Floors are always there: nothing is measured without them.
-    return (
-        not plan.only
-        or " only" in operation
-        or operation == "constant body"
-        or any(word in operation for word in plan.only)
-    )
-
-
-def _start_all(plan: Plan, directory: Path, stack: ExitStack, results: Results) -> list[Subject]:
-    cluster = _cluster(plan, stack, results)
-    database_root = _postmaster(cluster) if cluster else None
-    starters: list[tuple[str, Callable[[], Subject]]] = [
-        ("floor: WSGI", lambda: stack.enter_context(floor_server(plan.workers, directory / "floor.log")))
-    ]
-    if "sqlite" in plan.databases:
-        starters += [
-            (RAW_SQLITE, lambda: RawRotation(RAW_SQLITE, str(directory / "floor.sqlite"), 1, None)),
-            (GATEPOST_SQLITE, lambda: stack.enter_context(_gatepost(GATEPOST_SQLITE, plan, directory / "sqlite"))),
-        ]
-    if cluster is not None:
-        starters += [
-            (
-                RAW_POSTGRES,
-                lambda: RawRotation(RAW_POSTGRES, cluster.create_database(), POSTGRES_CLIENTS, database_root),
-            ),
-            (
-                GATEPOST_POSTGRES,
-                lambda: stack.enter_context(_gatepost(GATEPOST_POSTGRES, plan, directory / "postgres", cluster)),
-            ),
-        ]
-    starters += _peers(plan, directory, stack, cluster)
-    subjects = []
-    for name, start in starters:
-        say(f"starting {name}")
-        try:
-            subjects.append(start())
-        except (LoadFailed, ServerFailed, FileNotFoundError) as error:
-            results.absent[name] = str(error)
-            say(f"  left out: {error}")
-    return subjects
-
-
-def _peers(
-    plan: Plan, directory: Path, stack: ExitStack, cluster: PostgresCluster | None
-) -> Iterator[tuple[str, Callable[[], Subject]]]:
-    root = _postmaster(cluster) if cluster else None
-    databases: list[tuple[str, str | None, int | None]] = [("", None, None)]
-    if cluster is not None:
-        databases.append((", PostgreSQL", cluster.create_database(), root))
-    makers = {"oidc-provider": oidc_provider.running, "django-oauth-toolkit": django_toolkit.running}
-    for peer in plan.peers:
-        for label, url, database_root in databases:
-            start, name = makers[peer], f"{peer}{label}"
-            log = directory / f"{name.replace(', ', '-')}.log"
-            yield (
-                name,
-                lambda s=start, n=name, u=url, r=database_root, log=log: stack.enter_context(  # type: ignore[misc]
-                    s(n, u, plan.workers, r, log)
-                ),
-            )
-
-
-@contextmanager
-def _gatepost(name: str, plan: Plan, directory: Path, cluster: PostgresCluster | None = None) -> Iterator[Gatepost]:
-    url = cluster.create_database() if cluster else None
-    with start_server(directory, workers=plan.workers, database_url=url, settings=SETTINGS) as server:
-        yield Gatepost(name, server, plan.workers, _postmaster(cluster) if cluster else None)
-
-
-def _cluster(plan: Plan, stack: ExitStack, results: Results) -> PostgresCluster | None:
-    if "postgres" not in plan.databases:
-        return None
-    try:
-        postgres = [str(postgres_tool("postgres")), "--version"]
-        results.postgres = subprocess.run(postgres, capture_output=True, text=True, check=True).stdout.strip()
-        return stack.enter_context(postgres_cluster())
-    except pytest.skip.Exception as reason:
-        results.absent["PostgreSQL"] = str(reason)
-        return None
-
-
-def _postmaster(cluster: PostgresCluster) -> int:
-    lines = (cluster.directory / "data" / "postmaster.pid").read_text(encoding="ascii").splitlines()
-    return int(lines[0])

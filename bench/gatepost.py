@@ -24,21 +24,24 @@ from bench.subject import (
     JWKS,
     LOGIN,
     OPERATIONS,
-    PREPARED_PER_SECOND,
     REFRESH,
+    REFRESH_ES256,
+    REFRESH_WITH_ID_TOKEN,
     USERINFO,
     HttpSubject,
     Sample,
     Work,
+    prepared,
 )
 from tests.interop.person import Person
 from tests.support.servers import Server
 
 SETTINGS = {"GATEPOST_SCOPES": '{"notes:read": "Read your notes"}', "GATEPOST_LOG_LEVEL": "warning"}
 REDIRECT_URI = "https://bench.example/callback"
-SCOPE = "openid profile email offline_access"
-PASSWORD = "a long enough password"
-PEOPLE = 4
+OPENID = "openid profile email offline_access"
+PLAIN = "notes:read offline_access"
+PASSWORD = "mauve-Lanterns-71-drift-Slowly"
+PEOPLE = 32
 LOGINS_PER_SECOND = 20
 
 
@@ -50,23 +53,27 @@ class Gatepost(HttpSubject):
     def __init__(self, name: str, server: Server, workers: int, database_root: int | None) -> None:
         super().__init__(name, server.port, server.process.pid, database_root)
         self._server, self._workers = server, workers
-        self._machine = self._client("machine", "RS256")
-        self._machine_es256 = self._client("machine", "ES256")
-        self._web = self._client("web", "RS256")
+        self._machine = self._client("machine", "RS256", "--scope", "notes:read")
+        self._machine_es256 = self._client("machine", "ES256", "--scope", "notes:read")
+        web = ("--redirect-uri", REDIRECT_URI, "--first-party", "--scope", f"{OPENID} notes:read")
+        self._web, self._web_es256 = self._client("web", "RS256", *web), self._client("web", "ES256", *web)
+        self._resource_server = self._client("machine", "EdDSA", "--scope", "notes:read", "--introspect-any")
         for number in range(PEOPLE):
             server.run("users", "create", _email(number), "--name", "Bench", "--password-stdin", stdin=PASSWORD)
         self._cookies = self._sign_in()
         self._makers: dict[str, Callable[[Limits], Work]] = {
             CLIENT_CREDENTIALS: lambda _: self._client_credentials(self._machine),
             CLIENT_CREDENTIALS_ES256: lambda _: self._client_credentials(self._machine_es256),
-            CODE_EXCHANGE: lambda limits: Work(http.each_once(self._redemptions(_prepared(CODE_EXCHANGE, limits)))),
-            REFRESH: self._refreshes,
-            INTROSPECTION: lambda _: Work(http.the_same(self._post("/oauth/introspect", {"token": self._token()}))),
+            CODE_EXCHANGE: lambda limits: Work(http.each_once(self._redemptions(prepared(CODE_EXCHANGE, limits)))),
+            REFRESH: lambda limits: self._refreshes(limits, self._web, PLAIN),
+            REFRESH_ES256: lambda limits: self._refreshes(limits, self._web_es256, PLAIN),
+            REFRESH_WITH_ID_TOKEN: lambda limits: self._refreshes(limits, self._web, OPENID),
+            INTROSPECTION: lambda _: self._introspections(),
             USERINFO: lambda _: Work(http.the_same(http.get(self.port, "/oauth/userinfo", http.bearer(self._token())))),
             JWKS: lambda _: Work(http.the_same(http.get(self.port, "/.well-known/jwks.json"))),
             DISCOVERY: lambda _: Work(http.the_same(http.get(self.port, "/.well-known/openid-configuration"))),
             BESIDE_LOGINS: lambda _: self._client_credentials(self._machine),
-            LOGIN: lambda limits: Work(http.each_once(self._logins(_prepared(LOGIN, limits))), expected=303),
+            LOGIN: lambda limits: Work(http.each_once(self._logins(prepared(LOGIN, limits))), expected=303),
         }
 
     def about(self) -> str:
@@ -91,40 +98,41 @@ class Gatepost(HttpSubject):
         """Makes ready what the operation needs, through the endpoints themselves."""
         return self._makers[operation](limits)
 
-    def _client(self, client_type: str, algorithm: str) -> dict[str, str]:
-        """A new client; the header it authenticates with."""
-        options = {"machine": ["--scope", "notes:read"], "web": ["--redirect-uri", REDIRECT_URI, "--first-party"]}
+    def _client(self, client_type: str, algorithm: str, *options: str) -> tuple[str, dict[str, str]]:
+        """A new client; its id and the header it authenticates with."""
         name = f"bench-{client_type}-{algorithm.lower()}"
         made = self._server.run_json(
             "clients", "create", name, "--client-id", name, "--type", client_type, "--access-token-alg", algorithm,
-            *options[client_type],
+            *options,
         )  # fmt: skip
-        return http.basic(name, made["client_secret"])
+        return name, http.basic(name, made["client_secret"])
 
     def _sign_in(self) -> dict[str, str]:
         person = Person(_email(0), PASSWORD)
-        person.walk(self._server.url(self._authorization_path()), REDIRECT_URI)
+        person.walk(self._server.url(self._authorization_path(self._web[0], OPENID)), REDIRECT_URI)
         cookies = "; ".join(f"{cookie.name}={cookie.value}" for cookie in person.session.cookies)
         return {"Cookie": cookies}
 
-    def _authorization_path(self) -> str:
+    def _authorization_path(self, client_id: str, scope: str) -> str:
         query = {
             "response_type": "code",
-            "client_id": "bench-web-rs256",
+            "client_id": client_id,
             "redirect_uri": REDIRECT_URI,
-            "scope": SCOPE,
+            "scope": scope,
             "state": "state",
             "code_challenge": http.CHALLENGE,
             "code_challenge_method": "S256",
         }
         return f"/oauth/authorize?{urlencode(query)}"
 
-    def _post(self, path: str, form: dict[str, str], client: dict[str, str] | None = None) -> bytes:
-        return http.post(self.port, path, form, client or self._web)
-
-    def _client_credentials(self, client: dict[str, str]) -> Work:
+    def _client_credentials(self, client: tuple[str, dict[str, str]]) -> Work:
         form = {"grant_type": "client_credentials", "scope": "notes:read"}
-        return Work(http.the_same(self._post("/oauth/token", form, client)))
+        return Work(http.the_same(http.post(self.port, "/oauth/token", form, client[1])))
+
+    def _introspections(self) -> Work:
+        """A resource server asks about a person's token that another client holds."""
+        form = {"token": self._token()}
+        return Work(http.the_same(http.post(self.port, "/oauth/introspect", form, self._resource_server[1])))
 
     def _collect(self, requests: list[bytes], expected: int = 200) -> list[Answer]:
         """The answers to requests that prepare others."""
@@ -135,24 +143,27 @@ class Gatepost(HttpSubject):
             raise load.LoadFailed(f"{self.name}: {outcome.unexpected.status} {outcome.unexpected.body[:300]!r}")
         return answers
 
-    def _redemptions(self, count: int) -> list[bytes]:
+    def _redemptions(
+        self, count: int, client: tuple[str, dict[str, str]] | None = None, scope: str = OPENID
+    ) -> list[bytes]:
         """Requests that each redeem a fresh code."""
-        authorization = http.get(self.port, self._authorization_path(), self._cookies)
+        client_id, authentication = client or self._web
+        authorization = http.get(self.port, self._authorization_path(client_id, scope), self._cookies)
         answers = self._collect([authorization] * count, expected=303)
         codes = [parse_qs(urlsplit(answer.header("Location")).query)["code"][0] for answer in answers]
         form = {"grant_type": "authorization_code", "redirect_uri": REDIRECT_URI, "code_verifier": http.VERIFIER}
-        return [self._post("/oauth/token", {**form, "code": code}) for code in codes]
+        return [http.post(self.port, "/oauth/token", {**form, "code": code}, authentication) for code in codes]
 
     def _token(self) -> str:
         return str(self._collect(self._redemptions(1))[0].json()["access_token"])
 
-    def _refreshes(self, limits: Limits) -> Work:
-        answers = self._collect(self._redemptions(limits.connections))
-        return Work(http.each_after_the_other([self._refresh(answer) for answer in answers], self._refresh))
+    def _refreshes(self, limits: Limits, client: tuple[str, dict[str, str]], scope: str) -> Work:
+        def refresh(answer: Answer) -> bytes:
+            form = {"grant_type": "refresh_token", "refresh_token": answer.json()["refresh_token"]}
+            return http.post(self.port, "/oauth/token", form, client[1])
 
-    def _refresh(self, answer: Answer) -> bytes:
-        form = {"grant_type": "refresh_token", "refresh_token": answer.json()["refresh_token"]}
-        return self._post("/oauth/token", form)
+        answers = self._collect(self._redemptions(limits.connections, client, scope))
+        return Work(http.each_after_the_other([refresh(answer) for answer in answers], refresh))
 
     def _logins(self, count: int) -> list[bytes]:
         """Sign-ins, each from a browser of its own that has opened the page."""
@@ -178,10 +189,6 @@ class Gatepost(HttpSubject):
         else:
             with psycopg.connect(url) as database:
                 database.execute("DELETE FROM login_attempts")
-
-
-def _prepared(operation: str, limits: Limits) -> int:
-    return max(1, min(limits.requests, int(PREPARED_PER_SECOND[operation] * limits.seconds)))
 
 
 def _email(number: int) -> str:

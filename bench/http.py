@@ -93,3 +93,33 @@ def each_after_the_other(first: list[bytes], follow: Callable[[Answer], bytes]) 
         return pending[connection]
 
     return source
+
+
+def shape(answer: Answer) -> str:
+    """What an answer holds, for a reader who compares servers: how its tokens are signed, which claims, how long."""
+    length = f"{len(answer.body):,} bytes"
+    try:
+        document: Any = json.loads(answer.body)
+    except ValueError:
+        return length
+    if not isinstance(document, dict):
+        return length
+    tokens = [f"{name} {_kind(document[name])}" for name in _TOKENS if name in document]
+    if tokens:
+        return ", ".join([*tokens, length])
+    if "active" in document:
+        return f"active: {json.dumps(document['active'])}, {len(document)} members, {length}"
+    return length
+
+
+_TOKENS = ("access_token", "id_token", "refresh_token")
+
+
+def _kind(token: str) -> str:
+    """The algorithm and type of a JWT, or that it is none."""
+    head = token.partition(".")[0]
+    try:
+        header = json.loads(base64.urlsafe_b64decode(head + "=" * (-len(head) % 4)))
+        return " ".join(header[name] for name in ("alg", "typ") if name in header)
+    except (ValueError, TypeError):
+        return "opaque"

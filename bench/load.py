@@ -42,6 +42,8 @@ class Outcome:
     latencies: list[float] = field(default_factory=list)
     #: One answer with an unexpected status, to show.
     unexpected: Answer | None = None
+    #: The last one with the expected status.
+    expected: Answer | None = None
 
     def percentile_ms(self, percent: float) -> float:
         """The latency that so many percent of the answers kept within, in milliseconds."""
@@ -168,7 +170,9 @@ class _Run:
         self.outcome.latencies.append(time.perf_counter() - connection.sent_at)
         self.outcome.answers += 1
         self.outcome.statuses[answer.status] += 1
-        if answer.status != self.expected and self.outcome.unexpected is None:
+        if answer.status == self.expected:
+            self.outcome.expected = answer
+        elif self.outcome.unexpected is None:
             self.outcome.unexpected = answer
         if self.keep is not None:
             self.keep.append(answer)

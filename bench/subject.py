@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from bench import load, processes
+from bench import http, load, processes
 from bench.http import Source
 from bench.load import Limits
 
 CLIENT_CREDENTIALS = "client_credentials RS256"
 CLIENT_CREDENTIALS_ES256 = "client_credentials ES256"
 CODE_EXCHANGE = "code exchange"
-REFRESH = "refresh"
+REFRESH = "refresh RS256"
+REFRESH_ES256 = "refresh ES256"
+REFRESH_WITH_ID_TOKEN = "refresh with ID token"
 INTROSPECTION = "introspection"
 USERINFO = "userinfo"
 JWKS = "JWKS"
@@ -25,6 +28,8 @@ OPERATIONS = (
     CLIENT_CREDENTIALS_ES256,
     CODE_EXCHANGE,
     REFRESH,
+    REFRESH_ES256,
+    REFRESH_WITH_ID_TOKEN,
     INTROSPECTION,
     USERINFO,
     JWKS,
@@ -35,7 +40,12 @@ OPERATIONS = (
 """In the order of the report."""
 
 #: What operations on tokens that are used once get prepared for one second of load.
-PREPARED_PER_SECOND = {CODE_EXCHANGE: 700, LOGIN: 60}
+PREPARED_PER_SECOND = {CODE_EXCHANGE: 500, LOGIN: 60}
+
+
+def prepared(operation: str, limits: Limits) -> int:
+    """How many single-use requests a cell gets within these limits."""
+    return max(1, min(limits.requests, int(PREPARED_PER_SECOND[operation] * limits.seconds)))
 
 
 @dataclass(frozen=True)
@@ -60,8 +70,12 @@ class Sample:
     p50_ms: float
     p99_ms: float
     failures: int = 0
+    #: Of these, answers of 500 and above.
+    server_errors: int = 0
     #: The first wrong answer, shortened.
     complaint: str = ""
+    #: What a right answer held, such as `access_token RS256 at+jwt, 700 bytes`.
+    shape: str = ""
     round: int = 0
 
     @property
@@ -79,6 +93,8 @@ class Subject(Protocol):
 
     name: str
     operations: tuple[str, ...]
+    #: Why its figure may be lower than Gatepost's, by operation; "" for all operations.
+    differs: Mapping[str, str]
 
     def measure(self, operation: str, limits: Limits) -> Sample:
         """Runs one operation within these limits."""
@@ -94,6 +110,9 @@ class HttpSubject:
     """A server on a port of 127.0.0.1 whose process tree is known; subclasses prepare the work."""
 
     operations: tuple[str, ...] = ()
+    differs: Mapping[str, str] = {}
+    #: Of load before each cell; more for what compiles itself while it runs.
+    warm_up_seconds = 0.3
 
     def __init__(self, name: str, port: int, root: int, database_root: int | None = None) -> None:
         self.name, self.port, self.root, self.database_root = name, port, root, database_root
@@ -113,8 +132,8 @@ class HttpSubject:
     def measure(self, operation: str, limits: Limits) -> Sample:
         """Warms the server up, then measures."""
         work = self.prepare(operation, limits)
-        warm = replace(limits, seconds=min(0.3, limits.seconds), requests=max(limits.connections * 2, 32))
         if operation not in PREPARED_PER_SECOND:
+            warm = replace(limits, seconds=min(self.warm_up_seconds, limits.seconds))
             load.run(self.port, work.source, warm, work.expected)
         before = self._cpu()
         outcome = load.run(self.port, work.source, limits, work.expected)
@@ -131,7 +150,9 @@ class HttpSubject:
             p50_ms=outcome.percentile_ms(50),
             p99_ms=outcome.percentile_ms(99),
             failures=outcome.answers - outcome.statuses[work.expected],
+            server_errors=sum(count for status, count in outcome.statuses.items() if status >= 500),
             complaint=f"{wrong.status} {wrong.body[:160]!r}" if wrong else "",
+            shape=http.shape(outcome.expected) if outcome.expected else "",
         )
 
     def _cpu(self) -> tuple[float, float]:

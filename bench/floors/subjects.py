@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -23,6 +23,7 @@ SERVER = "floor: WSGI"
 RAW_POSTGRES, RAW_SQLITE = "floor: psycopg", "floor: sqlite3"
 _PATHS = {SIGN: "/sign", VERIFY: "/verify", CONSTANT: "/constant", HASH: "/hash"}
 POSTGRES_CLIENTS = 8
+FLOORS = (*_PATHS, ROTATION)
 
 
 class FloorServer(HttpSubject):
@@ -86,6 +87,7 @@ class RawRotation:
     """Refresh rotation through the bare driver, in a process of its own."""
 
     operations: tuple[str, ...] = (ROTATION,)
+    differs: Mapping[str, str] = {}
 
     def __init__(self, name: str, url: str, clients: int, database_root: int | None) -> None:
         self.name, self._url, self._clients, self._database_root = name, url, clients, database_root

@@ -1,1 +1,1 @@
-"""Other servers, doing the same work on the same machine in the same run."""
+"""Other authorization servers, set up by their own recommendations to do the same work."""

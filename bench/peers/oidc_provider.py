@@ -20,17 +20,20 @@ from bench.subject import (
     DISCOVERY,
     INTROSPECTION,
     JWKS,
-    PREPARED_PER_SECOND,
     REFRESH,
+    REFRESH_WITH_ID_TOKEN,
     USERINFO,
     HttpSubject,
     Work,
+    prepared,
 )
+from tests.support.components import REPOSITORY
 from tests.support.servers import free_port
 
-FOLDER = Path(__file__).parent / "node"
+SOURCE, FOLDER = Path(__file__).parent / "node", REPOSITORY / "var" / "bench" / "node"
 REDIRECT_URI = "https://bench.example/callback"
-_CLIENT = http.basic("bench", "a-client-secret-that-is-long-enough-for-anything")
+_SECRET = "a-client-secret-that-is-long-enough-for-anything"
+_CLIENT, _RESOURCE_SERVER = http.basic("bench", _SECRET), http.basic("resource-server", _SECRET)
 _RESOURCES = {CLIENT_CREDENTIALS: "https://rs256.example", CLIENT_CREDENTIALS_ES256: "https://es256.example"}
 
 
@@ -42,6 +45,7 @@ class OidcProvider(HttpSubject):
         CLIENT_CREDENTIALS_ES256,
         CODE_EXCHANGE,
         REFRESH,
+        REFRESH_WITH_ID_TOKEN,
         INTROSPECTION,
         USERINFO,
         JWKS,
@@ -51,6 +55,10 @@ class OidcProvider(HttpSubject):
     def __init__(self, name: str, port: int, root: int, database_root: int | None, processes: int) -> None:
         super().__init__(name, port, root, database_root)
         self._processes = processes
+        if database_root is None:
+            self.differs = {"": "everything is in one process's memory: it reads no row, commits nothing and forgets"}
+        else:
+            self.differs = {INTROSPECTION: "its token is an opaque row: there is no signature to verify"}
 
     def about(self) -> str:
         """One line for the report."""
@@ -66,25 +74,25 @@ class OidcProvider(HttpSubject):
             form = {"grant_type": "client_credentials", "scope": "notes:read", "resource": _RESOURCES[operation]}
             return Work(http.the_same(self._post("/token", form)))
         if operation == CODE_EXCHANGE:
-            count = min(limits.requests, int(PREPARED_PER_SECOND[CODE_EXCHANGE] * limits.seconds))
+            count = prepared(CODE_EXCHANGE, limits)
             if self.database_root is None:
                 # Its memory holds the thousand newest things, of which each exchange needs four.
                 count = min(count, 240)
-            codes = self._seed("codes", max(count, 1))
-            return Work(http.each_once([self._redemption(code) for code in codes]))
-        if operation == REFRESH:
-            first = [self._refresh(token) for token in self._seed("refresh_tokens", limits.connections)]
+            return Work(http.each_once([self._redemption(code) for code in self._seed("codes", count)]))
+        if operation in {REFRESH, REFRESH_WITH_ID_TOKEN}:
+            kind = "refresh_tokens" if operation == REFRESH_WITH_ID_TOKEN else "plain_refresh_tokens"
+            first = [self._refresh(token) for token in self._seed(kind, limits.connections)]
             return Work(http.each_after_the_other(first, self._follow))
         if operation in {INTROSPECTION, USERINFO}:
             token = self._seed("access_tokens", 1)[0]
             if operation == USERINFO:
                 return Work(http.the_same(http.get(self.port, "/me", http.bearer(token))))
-            return Work(http.the_same(self._post("/token/introspection", {"token": token})))
+            return Work(http.the_same(self._post("/token/introspection", {"token": token}, _RESOURCE_SERVER)))
         path = {JWKS: "/jwks", DISCOVERY: "/.well-known/openid-configuration"}[operation]
         return Work(http.the_same(http.get(self.port, path)))
 
-    def _post(self, path: str, form: dict[str, str]) -> bytes:
-        return http.post(self.port, path, form, _CLIENT)
+    def _post(self, path: str, form: dict[str, str], client: dict[str, str] = _CLIENT) -> bytes:
+        return http.post(self.port, path, form, client)
 
     def _seed(self, kind: str, count: int) -> list[str]:
         answers: list[Answer] = []
@@ -125,16 +133,19 @@ def running(
 
 
 def install(log: Path) -> None:
-    """Installs what package-lock.json pins, unless it is there."""
-    lock = FOLDER / "package-lock.json"
-    installed = FOLDER / "node_modules" / ".made-from"
-    if installed.exists() and installed.read_text() == lock.read_text():
-        return
+    """Copies the server to where packages may lie, and installs what package-lock.json pins, unless it is there."""
     npm = shutil.which("npm")
     if npm is None or shutil.which("node") is None:
         raise load.LoadFailed("node and npm are not installed")
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    for file in SOURCE.iterdir():
+        if file.is_file():
+            shutil.copy(file, FOLDER)
+    wanted, installed = (SOURCE / "package-lock.json").read_text(), FOLDER / "node_modules" / ".made-from"
+    if installed.exists() and installed.read_text() == wanted:
+        return
     command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
     with log.open("ab") as output:
         if subprocess.run(command, cwd=FOLDER, stdout=output, stderr=output, check=False).returncode:
             raise load.LoadFailed(f"npm ci failed: {log.read_text(errors='replace')[-500:]}")
-    installed.write_text(lock.read_text())
+    installed.write_text(wanted)

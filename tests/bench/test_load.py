@@ -3,23 +3,25 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench import __main__ as command
 from bench import http, load, processes, report, targets
-from bench.campaign import GATEPOST_POSTGRES, Plan, Results
+from bench.campaign import GATEPOST_POSTGRES, GATEPOST_SQLITE, Plan
 from bench.floors.subjects import SERVER, SIGN
+from bench.journal import Journal, Results
 from bench.load import Limits
-from bench.subject import CLIENT_CREDENTIALS, Sample
+from bench.subject import BESIDE_LOGINS, CLIENT_CREDENTIALS, CODE_EXCHANGE, REFRESH, Sample
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="reads Linux's /proc")
 HEAD = b"HTTP/1.1 200 OK\r\n"
 
 
 def sample(subject: str, operation: str, cpu_us: float, number: int, failures: int = 0) -> Sample:
-    return Sample(subject, operation, 100, 1.0, cpu_us, None, 1.0, 2.0, failures, "", number)
+    return Sample(subject, operation, 100, 1.0, cpu_us, None, 1.0, 2.0, failures, round=number)
 
 
 def results(*samples: Sample) -> Results:
@@ -95,12 +97,88 @@ def test_report_says_what_missed_what_was_wrong_and_what_was_left_out() -> None:
     )
     found.absent["oidc-provider"] = "node and npm\nare not installed"
     text = report.render(found, Plan(1, Limits(1, 10), 2, ("postgres",), ()), "python -m bench --quick")
-    assert "| client_credentials RS256, PostgreSQL ÷ sign only, floor: WSGI | 2.00 | 1.6 | **missed** |" in text
+    assert "| must | client_credentials RS256, PostgreSQL: CPU ÷ sign only | 2.00 | ≤ 1.6 | **missed** |" in text
     assert "3 wrong answers" in text
     assert "* oidc-provider: node and npm are not installed" in text
-    assert "PSS in MB | 170 | 175 | holds |" in text
+    assert "| must | Gatepost, PostgreSQL: memory | 170 MB | ≤ 175 | met |" in text
+
+
+def verdicts(found: Results) -> dict[str, targets.Verdict]:
+    return {f"{each.kind} {each.text}": each for each in targets.judged(found)}
+
+
+def test_code_exchange_is_held_to_two_signatures() -> None:
+    found = verdicts(results(sample(GATEPOST_SQLITE, CODE_EXCHANGE, 620, 1), sample(SERVER, SIGN, 200, 1)))
+    verdict = found["must code exchange, SQLite: CPU ÷ 2 × sign only"]
+    assert (verdict.values, verdict.holds) == ((1.55,), True)
+
+
+def test_tail_is_held_to_the_tail_without_logins() -> None:
+    alone = sample(GATEPOST_SQLITE, CLIENT_CREDENTIALS, 400, 1)
+    beside = replace(sample(GATEPOST_SQLITE, BESIDE_LOGINS, 900, 1), p99_ms=4.2)
+    verdict = verdicts(results(alone, beside))[
+        "must client_credentials beside logins, SQLite: p99 ÷ client_credentials RS256, Gatepost, SQLite"
+    ]
+    assert (verdict.values, verdict.holds) == ((2.1,), False)
+
+
+def test_one_server_error_is_one_too_many() -> None:
+    cells = [replace(sample(GATEPOST_SQLITE, REFRESH, 400, number), server_errors=number == 2) for number in (1, 2, 3)]
+    assert not verdicts(results(*cells))["must refresh RS256, SQLite FULL: answers of 500 and above"].holds
+
+
+def test_memory_that_grew_is_a_miss() -> None:
+    found = results()
+    found.growth[GATEPOST_POSTGRES] = [100_000_000, 107_000_000]
+    assert not verdicts(found)["must Gatepost, PostgreSQL: memory after ÷ before"].holds
+
+
+def test_peer_that_is_ahead_is_named_with_what_is_different() -> None:
+    found = results(sample(GATEPOST_POSTGRES, REFRESH, 400, 1), sample("peer, memory", REFRESH, 300, 1))
+    found.differs["peer, memory"] = {"": "it forgets everything"}
+    text = report.render(found, Plan(1, Limits(1, 10), 2, ("postgres",), ()), "python -m bench")
+    assert "refresh RS256: peer, memory 300 µs, Gatepost, PostgreSQL 400 µs; it forgets everything." in text
+
+
+def test_run_goes_on_where_it_was_when_the_plan_is_the_same(tmp_path: Path) -> None:
+    path, cell = tmp_path / "journal.jsonl", sample(GATEPOST_SQLITE, REFRESH, 400, 1)
+    journal = Journal(path, "a plan", resume=False, results=Results())
+    journal.sample(cell)
+    journal.memory(GATEPOST_SQLITE, 5)
+    journal.growth(GATEPOST_SQLITE, [5, 6])
+    same, other = Results(), Results()
+    Journal(path, "a plan", resume=True, results=same)
+    assert same.has(GATEPOST_SQLITE, REFRESH, 1)
+    assert not same.has(GATEPOST_SQLITE, REFRESH, 2)
+    assert (same.pss, same.growth) == ({GATEPOST_SQLITE: 5}, {GATEPOST_SQLITE: [5, 6]})
+    Journal(path, "another plan", resume=True, results=other)
+    assert other.samples == []
+
+
+@pytest.mark.parametrize(
+    ("body", "shape"),
+    [
+        (
+            b'{"access_token": "eyJhbGciOiJSUzI1NiIsInR5cCI6ImF0K2p3dCJ9.a.b", "refresh_token": "rt_1"}',
+            "access_token RS256 at+jwt, refresh_token opaque, 89 bytes",
+        ),
+        (b'{"active": true, "sub": "a"}', "active: true, 2 members, 28 bytes"),
+        (b"<html>", "6 bytes"),
+        (b"[]", "2 bytes"),
+    ],
+)
+def test_answer_is_described_for_who_compares_servers(body: bytes, shape: str) -> None:
+    assert http.shape(http.Answer(200, HEAD, body)) == shape
 
 
 def test_command_in_the_report_names_no_file_of_the_machine(tmp_path: Path) -> None:
-    given = ["--output", str(tmp_path / "a.md"), "--rounds", "3", f"--json={tmp_path / 'b.json'}", "--quick"]
+    given = [
+        "--output",
+        str(tmp_path / "a.md"),
+        "--rounds",
+        "3",
+        f"--output={tmp_path / 'b.md'}",
+        "--resume",
+        "--quick",
+    ]
     assert command._command(given) == "python -m bench --rounds 3 --quick"

@@ -1,7 +1,8 @@
 """A Django project in one file: django-oauth-toolkit with one application and one person.
 
 Runs in a virtual environment of its own. `python -m bench.peers.django.app` makes the tables; granian serves
-`application`. GET /seed/KIND?count=N makes codes, refresh_tokens or access_tokens, as its pages would have.
+`application`. GET /seed/KIND?count=N makes codes, refresh_tokens, plain_refresh_tokens (without `openid`) or
+access_tokens, as its pages would have.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ def _make(kind: str, application: Application, user: User) -> str:
         more = {"redirect_uri": REDIRECT_URI, "scope": SCOPE, "expires": expires, **challenge}
         Grant.objects.create(code=value, **common, **more)
         return value
-    token = AccessToken.objects.create(token=value, expires=expires, scope=SCOPE, **common)
+    scope = "profile email" if kind == "plain_refresh_tokens" else SCOPE
+    token = AccessToken.objects.create(token=value, expires=expires, scope=scope, **common)
     if kind == "access_tokens":
         return value
     return str(RefreshToken.objects.create(token=secrets.token_urlsafe(32), access_token=token, **common).token)

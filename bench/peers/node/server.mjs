@@ -2,7 +2,7 @@
 // in RS256, rotating refresh tokens, PKCE. PORT, WORKERS, DATABASE_URL (empty: in memory) and CODE_CHALLENGE come from the
 // environment.
 //
-// GET /seed/KIND?count=N makes codes, refresh_tokens or access_tokens through the provider's own models, as its
+// GET /seed/KIND?count=N makes codes, refresh_tokens, plain_refresh_tokens or access_tokens through the provider's own models, as its
 // interactions would have; the bench calls it before it measures.
 import cluster from 'node:cluster';
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
@@ -29,6 +29,12 @@ function configuration(keys, Adapter) {
       redirect_uris: [REDIRECT_URI],
       grant_types: ['authorization_code', 'refresh_token', 'client_credentials'],
       response_types: ['code'],
+    }, {
+      client_id: 'resource-server',
+      client_secret: 'a-client-secret-that-is-long-enough-for-anything',
+      redirect_uris: [],
+      grant_types: [],
+      response_types: [],
     }],
     jwks: { keys },
     cookies: { keys: [randomBytes(32).toString('hex')] },
@@ -67,6 +73,12 @@ async function newGrant(provider) {
   return grant.save();
 }
 
+// With `openid` an ID token comes along.
+function scopeOf(kind) {
+  if (kind === 'plain_refresh_tokens') return 'notes:read offline_access';
+  return kind === 'access_tokens' ? SCOPE : `${SCOPE} notes:read`;
+}
+
 async function make(provider, kind) {
   const client = await provider.Client.find('bench');
   const common = {
@@ -75,12 +87,12 @@ async function make(provider, kind) {
     grantId: await newGrant(provider),
     authTime: Math.floor(Date.now() / 1000),
     gty: 'authorization_code',
-    scope: kind === 'access_tokens' ? SCOPE : `${SCOPE} notes:read`,
+    scope: scopeOf(kind),
   };
   if (kind === 'access_tokens') {
     return new provider.AccessToken({ ...common, expiresIn: 3600 }).save();
   }
-  if (kind === 'refresh_tokens') {
+  if (kind.endsWith('refresh_tokens')) {
     return new provider.RefreshToken({ ...common, resource: RESOURCE, rotations: 0 }).save();
   }
   return new provider.AuthorizationCode({
