@@ -1,18 +1,26 @@
-"""Login attempts: counted in the database before the password is looked at, exactly, over all workers and restarts."""
+"""Login attempts: counted before the password is looked at, exactly, over all workers and restarts.
+
+The database counts unless the deployment names another store (`infra/rate_limiter.py`).
+"""
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
+from functools import cache
+from typing import Any, Final
 
-from sqlalchemy import case, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy import Integer, String, TextClause, bindparam, text
 from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.sql.selectable import TextualSelect
 
 from server.domain.errors import TooMany
-from server.domain.policy.lockout import FORGIVING, Budget
+from server.domain.policy.lockout import Budget
 from server.domain.unit_of_work import UnitOfWork
-from server.infra.database import Base
+from server.infra.database import Base, UtcDateTime, commit_attempt
+from server.infra.turns import stepping_aside
+
+_SENTENCE: Final = "Too many attempts to sign in."
 
 
 class LoginAttempts(Base):
@@ -26,54 +34,104 @@ class LoginAttempts(Base):
 
 
 def spend_attempt(work: UnitOfWork, budgets: tuple[Budget, ...]) -> None:
-    """Takes one attempt from each budget; the caller commits at once, so that simultaneous guesses all count.
+    """Takes one attempt from each budget, and keeps that: simultaneous guesses all count.
+
+    The transaction under way is committed; none is open afterwards.
 
     Raises:
         TooMany: when one of them is used up, with the seconds until the last of those is not.
     """
-    ordered = _in_order(budgets)
-    by_network = [budget for budget in ordered if not budget.bucket.startswith(FORGIVING)]
-    by_account = [budget for budget in ordered if budget.bucket.startswith(FORGIVING)]
-    # The network first, and alone when it is used up: whoever invents addresses shall not fill the table with them.
-    for group in (by_network, by_account):
-        longest = max((_spend(work, budget) for budget in group), default=0)
-        if longest > 0:
-            raise TooMany("Too many attempts to sign in.", retry_after=longest)
-
-
-def _spend(work: UnitOfWork, budget: Budget) -> int:
-    """Counts one attempt in one statement; returns the seconds to wait, 0 when within the budget."""
-    insert = postgresql_insert if work.db.get_bind().dialect.name == "postgresql" else sqlite_insert
-    window_end = work.now + timedelta(seconds=budget.seconds)
-    is_over = LoginAttempts.window_ends_at <= work.now
-    statement = (
-        insert(LoginAttempts)
-        .values(bucket=budget.bucket, attempts=1, window_ends_at=window_end)
-        .on_conflict_do_update(
-            index_elements=[LoginAttempts.bucket],
-            set_={
-                "attempts": case((is_over, 1), else_=LoginAttempts.attempts + 1),
-                "window_ends_at": case((is_over, window_end), else_=LoginAttempts.window_ends_at),
-            },
-        )
-        .returning(LoginAttempts.attempts, LoginAttempts.window_ends_at)
-    )
-    attempts, ends_at = work.db.execute(statement).one()
-    return max(1, round((ends_at - work.now).total_seconds())) if attempts > budget.attempts else 0
+    store = work.runtime.limits.store
+    if store is None:
+        wait = count_attempt(work, budgets)
+        commit_attempt(work.db)
+    else:
+        commit_attempt(work.db)
+        with stepping_aside():
+            wait = store.spend(in_order(budgets), work.now)
+    if wait > 0:
+        raise TooMany(_SENTENCE, retry_after=wait)
 
 
 def give_back(work: UnitOfWork, budgets: tuple[Budget, ...]) -> None:
-    """After a success: account and device forgive all that came before, the network this one attempt alone."""
-    for budget in _in_order(budgets):
-        left = 0 if budget.bucket.startswith(FORGIVING) else LoginAttempts.attempts - 1
-        work.db.execute(
-            update(LoginAttempts)
-            .where(LoginAttempts.bucket == budget.bucket)
-            .values(attempts=left)
-            .execution_options(synchronize_session=False)
-        )
+    """After a success: account and device forgive all that came before, the others this one attempt alone."""
+    ordered, store = in_order(budgets), work.runtime.limits.store
+    if store is not None:
+        store.give_back(ordered, work.now)
+        return
+    parameters: dict[str, Any] = {"now": work.now}
+    for number, budget in enumerate(ordered):
+        parameters |= {f"bucket{number}": budget.bucket, f"forgives{number}": int(budget.is_forgiving)}
+    work.db.execute(_give_back(len(ordered)), parameters)
 
 
-def _in_order(budgets: tuple[Budget, ...]) -> list[Budget]:
-    """Always the same order, so that simultaneous sign-ins wait for each other and never deadlock."""
-    return sorted(budgets, key=lambda budget: (budget.bucket.startswith(FORGIVING), budget.bucket))
+def count_attempt(work: UnitOfWork, budgets: tuple[Budget, ...]) -> int:
+    """Counts one attempt in the database, in one statement; the seconds to wait, 0 when all had one left."""
+    ordered = in_order(budgets)
+    strict = [budget for budget in ordered if not budget.is_forgiving]
+    parameters: dict[str, Any] = {"now": work.now}
+    for number, budget in enumerate(ordered):
+        parameters |= {
+            f"bucket{number}": budget.bucket,
+            f"ends{number}": work.now + timedelta(seconds=budget.seconds),
+            f"limit{number}": budget.attempts,
+        }
+    rows = work.db.execute(_spend(len(ordered), len(strict)), parameters).all()
+    limits = {budget.bucket: budget.attempts for budget in ordered}
+    ends = [row.window_ends_at for row in rows if row.attempts > limits[row.bucket]]
+    return max((max(1, math.ceil((end - work.now).total_seconds())) for end in ends), default=0)
+
+
+def in_order(budgets: tuple[Budget, ...]) -> list[Budget]:
+    """Always the same, strict ones first, so that simultaneous sign-ins wait for each other and never deadlock."""
+    return sorted(budgets, key=lambda budget: (budget.is_forgiving, budget.bucket))
+
+
+@cache
+def _spend(count: int, strict: int) -> TextualSelect:
+    """Counts `count` budgets. Where one of the `strict` first is used up they count alone.
+
+    Whoever invents addresses shall not fill the table with them.
+    """
+    given = " UNION ALL ".join(
+        f"SELECT :bucket{number} AS bucket, :ends{number} AS ends_at, {int(number >= strict)} AS is_forgiving"
+        for number in range(count)
+    )
+    tests = [f"(used.bucket = :bucket{number} AND used.attempts >= :limit{number})" for number in range(strict)]
+    used_up = " OR ".join(tests) or "1 = 0"
+    statement = f"""
+        INSERT INTO login_attempts (bucket, attempts, window_ends_at)
+        SELECT given.bucket, 1, given.ends_at FROM ({given}) AS given
+        WHERE given.is_forgiving = 0
+           OR NOT EXISTS (SELECT 1 FROM login_attempts AS used WHERE used.window_ends_at > :now AND ({used_up}))
+        ON CONFLICT (bucket) DO UPDATE SET
+            attempts = CASE WHEN login_attempts.window_ends_at <= :now THEN 1 ELSE login_attempts.attempts + 1 END,
+            window_ends_at = CASE WHEN login_attempts.window_ends_at <= :now
+                THEN excluded.window_ends_at ELSE login_attempts.window_ends_at END
+        RETURNING bucket, attempts, window_ends_at
+    """  # noqa: S608 – numbers and fixed names only
+    limits = [bindparam(f"limit{number}", type_=Integer()) for number in range(strict)]
+    ends = [bindparam(f"ends{number}", type_=UtcDateTime()) for number in range(count)]
+    bound = text(statement).bindparams(*_bound(count), *ends, *limits)
+    return bound.columns(bucket=String(), attempts=Integer(), window_ends_at=UtcDateTime())
+
+
+@cache
+def _give_back(count: int) -> TextClause:
+    """Written like the statement above, so that both take the rows' locks in the same order."""
+    given = " UNION ALL ".join(
+        f"SELECT :bucket{number} AS bucket, :forgives{number} AS forgives" for number in range(count)
+    )
+    statement = f"""
+        INSERT INTO login_attempts (bucket, attempts, window_ends_at)
+        SELECT given.bucket, given.forgives, :now FROM ({given}) AS given WHERE true
+        ON CONFLICT (bucket) DO UPDATE SET attempts = CASE
+            WHEN excluded.attempts = 1 OR login_attempts.attempts < 1 THEN 0 ELSE login_attempts.attempts - 1 END
+    """  # noqa: S608 – numbers and fixed names only
+    flags = [bindparam(f"forgives{number}", type_=Integer()) for number in range(count)]
+    return text(statement).bindparams(*_bound(count), *flags)
+
+
+def _bound(count: int) -> list[Any]:
+    buckets = [bindparam(f"bucket{number}", type_=String()) for number in range(count)]
+    return [bindparam("now", type_=UtcDateTime()), *buckets]

@@ -15,7 +15,7 @@ from server.domain.unit_of_work import UnitOfWork
 from server.domain.usability import is_usable
 from server.domain.users import User, email_key, find_user_by_email
 from server.infra import secrets
-from server.infra.database import commit_attempt, commit_before_raising
+from server.infra.database import commit_before_raising
 
 #: RFC 8176 §2, and the class that `acr_values_supported` lists.
 PASSWORD_AMR: Final = "pwd"
@@ -37,8 +37,9 @@ def log_in_with_password(work: UnitOfWork, browser: Browser, email: str, passwor
     user = find_user_by_email(work, email)
     budgets = _budgets(work, browser, user, email)
     _spend_attempt(work, user, budgets)
-    is_right = verify_password(work, user, password)
-    if user is None or not is_right or not is_usable(work.now, user):
+    # Whoever may not sign in costs the time of somebody who does not exist, whatever the password.
+    candidate = user if is_usable(work.now, user) else None
+    if user is None or not verify_password(work, candidate, password):
         audit_log.record(work, AuditEvent.LOGIN_FAILED, user_id=user.id if user else None)
         commit_before_raising(work.db)
         raise Denied(_REFUSAL)
@@ -50,8 +51,9 @@ def log_in_with_password(work: UnitOfWork, browser: Browser, email: str, passwor
 
 
 def _budgets(work: UnitOfWork, browser: Browser, user: User | None, email: str) -> tuple[Budget, ...]:
-    is_known = user is not None and has_signed_in(work, browser, user)
-    return budgets_for(secrets.digest(email_key(email)), work.actor.ip, browser.id if is_known else None)
+    known_browser_id = browser.id if has_signed_in(work, browser, user) else None
+    account, per_minute = secrets.digest(email_key(email)), work.settings.login_failures_per_minute
+    return budgets_for(account, work.actor.ip, known_browser_id, per_minute)
 
 
 def _spend_attempt(work: UnitOfWork, user: User | None, budgets: tuple[Budget, ...]) -> None:
@@ -61,4 +63,3 @@ def _spend_attempt(work: UnitOfWork, user: User | None, budgets: tuple[Budget, .
         audit_log.record(work, AuditEvent.LOGIN_LIMITED, user_id=user.id if user else None)
         commit_before_raising(work.db)
         raise
-    commit_attempt(work.db)

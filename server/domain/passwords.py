@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from server.domain import audit_log
 from server.domain.audit_events import AuditEvent
@@ -12,6 +13,8 @@ from server.domain.errors import Invalid
 from server.domain.policy.password_strength import MAXIMUM_BYTES, why_unacceptable
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import User
+
+_PRESENT: Final = select(User.password_hash, User.disabled_at).where(User.id == bindparam("user_id")).with_for_update()
 
 
 def _normalized(password: str) -> str:
@@ -51,7 +54,6 @@ def verify_password(work: UnitOfWork, user: User | None, password: str) -> bool:
 
 
 def _is_unchanged(work: UnitOfWork, user: User, stored: str) -> bool:
-    """Whether the password is still the one that was verified: hashing takes long enough for a reset to happen."""
-    query = select(User.password_hash).where(User.id == user.id).with_for_update()
-    row = work.db.execute(query).one_or_none()
-    return row is not None and row.password_hash == stored
+    """Whether the person may still sign in with it: hashing takes long enough for a reset or a suspension to happen."""
+    row = work.db.execute(_PRESENT, {"user_id": user.id}).one_or_none()
+    return row is not None and row.password_hash == stored and row.disabled_at == user.disabled_at

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ForeignKey, Select, select
+from sqlalchemy import ForeignKey, Select, bindparam, exists, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.domain import audit_log, grants
@@ -70,6 +70,11 @@ class Session(Base):
     ended_at: Mapped[datetime | None]
 
 
+_HAS_SIGNED_IN: Final = select(
+    exists().where(Session.browser_id == bindparam("browser_id"), Session.user_id == bindparam("user_id"))
+)
+
+
 def create_browser(work: UnitOfWork) -> tuple[Browser, str]:
     """A new browser and the secret for its cookie, which is not stored."""
     secret = secrets.new_secret(_SECRET_PREFIX)
@@ -123,6 +128,10 @@ def replace_secret(work: UnitOfWork, browser: Browser, signing_in: User | None =
             person who has just signed in there.
     """
     lock_browser(work, browser)
+    return _replace_secret(work, browser, signing_in)
+
+
+def _replace_secret(work: UnitOfWork, browser: Browser, signing_in: User | None) -> str:
     if browser.presented_digest != browser.secret_digest and not _has_just_signed_in(work, browser, signing_in):
         raise Denied(SESSION_CHANGED)
     secret = secrets.new_secret(_SECRET_PREFIX)
@@ -153,10 +162,11 @@ def _has_just_signed_in(work: UnitOfWork, browser: Browser, user: User | None) -
 
 def start_session(work: UnitOfWork, browser: Browser, user: User, *, amr: list[str], acr: str) -> tuple[Session, str]:
     """Signs `user` in on `browser`, ending their earlier session there; returns the browser's new cookie secret too."""
-    secret = replace_secret(work, browser, signing_in=user)
-    for earlier in _sessions_of(work, browser):
-        if earlier.user_id == user.id and earlier.ended_at is None:
-            earlier.ended_at = work.now
+    lock_browser(work, browser)
+    is_new = browser.secret_replaced_at is None
+    secret = _replace_secret(work, browser, user)
+    if not is_new:
+        _end_sessions_of(work, browser, user)
     ends_at = work.now + timedelta(seconds=work.settings.session_lifetime)
     session = Session(
         id=secrets.new_id(),
@@ -179,6 +189,12 @@ def start_session(work: UnitOfWork, browser: Browser, user: User, *, amr: list[s
     return session, secret
 
 
+def _end_sessions_of(work: UnitOfWork, browser: Browser, user: User) -> None:
+    query = select(Session).where(Session.browser_id == browser.id, Session.user_id == user.id)
+    for earlier in work.db.scalars(query.where(Session.ended_at.is_(None))):
+        earlier.ended_at = work.now
+
+
 def is_live(session: Session, now: datetime) -> bool:
     """Whether the session was neither ended nor left idle for too long."""
     return session.ended_at is None and not is_expired(now, session.expires_at)
@@ -192,9 +208,14 @@ def lock_live_session(work: UnitOfWork, session: Session) -> bool:
     return locked is not None and is_live(locked, work.now)
 
 
-def has_signed_in(work: UnitOfWork, browser: Browser, user: User) -> bool:
-    """Whether the person has signed in on this browser before."""
-    return any(session.user_id == user.id for session in _sessions_of(work, browser))
+def has_signed_in(work: UnitOfWork, browser: Browser, user: User | None) -> bool:
+    """Whether the person has signed in on this browser before; for nobody it asks as well, so that time tells nothing.
+
+    A browser whose secret was never replaced is asked nothing: nobody has.
+    """
+    if browser.secret_replaced_at is None:
+        return False
+    return bool(work.db.scalar(_HAS_SIGNED_IN, {"browser_id": browser.id, "user_id": user.id if user else ""}))
 
 
 def find_session(work: UnitOfWork, session_id: str) -> Session | None:

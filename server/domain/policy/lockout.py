@@ -1,9 +1,13 @@
-"""How many sign-in attempts may be made, and by whom are they counted? (NIST SP 800-63B-4 §3.2.2)
+"""How many attempts may be made, and by whom are they counted? (NIST SP 800-63B-4 §3.2.2)
 
-Three budgets, each of which must have something left: the account from one network, so that guessing is slow; the
-account from anywhere, so that many networks together stay slow; the network over all accounts, so that one guess at
-each of many accounts is slow too. A browser that the person has signed in on before has a budget of its own, so that
-nobody can lock somebody else out by failing on purpose.
+Four budgets of a sign-in, each of which must have something left: the account from one network, so that guessing is
+slow; the account from anywhere, so that many networks together stay slow; the network over all accounts, so that one
+guess at each of many accounts is slow too; and everybody together, a brake on what many networks do to many accounts. A
+browser that the person has signed in on before has a budget of its own instead, so that nobody can lock somebody else
+out by failing on purpose.
+
+Two budgets of a client's authentication, of which only failures are taken: the client from one network, and the network
+over all clients. Nothing is counted for a client from everywhere: a stranger could stop it.
 """
 
 from __future__ import annotations
@@ -23,9 +27,14 @@ class Budget:
     attempts: int
     seconds: int
 
+    @property
+    def is_forgiving(self) -> bool:
+        """Whether a success clears it: one's own account and device forgive, the others only take no offence at it."""
+        return self.bucket.startswith(_FORGIVING)
 
-#: What a success clears: a person's own account and device forgive, a network only takes no offence at the success.
-FORGIVING: Final = ("account:", "device:")
+
+_FORGIVING: Final = ("account:", "device:")
+EVERYBODY: Final = "everybody"
 
 
 def network_of(ip: str | None) -> str:
@@ -41,13 +50,16 @@ def network_of(ip: str | None) -> str:
     return str(address)
 
 
-def budgets_for(account: str, ip: str | None, known_browser_id: str | None) -> tuple[Budget, ...]:
-    """The budgets that one attempt is taken from.
+def budgets_for(
+    account: str, ip: str | None, known_browser_id: str | None, everybody_per_minute: int
+) -> tuple[Budget, ...]:
+    """The budgets that one attempt to sign in is taken from.
 
     Args:
         account: a digest of the address that was typed, whether or not there is such an account.
         ip: the client's address.
         known_browser_id: the browser, if the account has signed in on it before.
+        everybody_per_minute: failures that browsers nobody has signed in on may have together.
     """
     network = network_of(ip)
     by_network = Budget(f"network:{network}", 300, _DAY)
@@ -57,4 +69,19 @@ def budgets_for(account: str, ip: str | None, known_browser_id: str | None) -> t
         Budget(f"account:{account}:{network}", 10, 10 * _MINUTE),
         Budget(f"account:{account}", 100, _DAY),
         by_network,
+        Budget(EVERYBODY, everybody_per_minute, _MINUTE),
+    )
+
+
+def client_budgets_for(client_id: str, ip: str | None) -> tuple[Budget, Budget]:
+    """The budgets that one failed authentication of a client is taken from: the client's, and the network's.
+
+    Args:
+        client_id: a digest of the id that was presented, whether or not there is such a client.
+        ip: the caller's address.
+    """
+    network = network_of(ip)
+    return (
+        Budget(f"client:{client_id}:{network}", 30, 10 * _MINUTE),
+        Budget(f"client-network:{network}", 300, 10 * _MINUTE),
     )

@@ -16,7 +16,7 @@ from server.web.context import current_work
 from server.web.csrf import check_csrf, csrf_token, has_current_token, is_same_origin
 from server.web.interaction.pending import pending_request
 from server.web.pages import page_url, person, render
-from server.web.session_cookie import ensure_browser, known_browser, plant, superseded_browser
+from server.web.session_cookie import current_browser, ensure_browser, known_browser, plant, superseded_browser
 from server.web.transaction import in_transaction
 
 
@@ -29,7 +29,7 @@ def show_login() -> Response:
 @in_transaction
 def submit_login() -> Response:
     """Signs in, or takes the person back to the client."""
-    superseded = superseded_browser()
+    superseded = superseded_browser() if current_browser() is None else None
     browser = superseded or known_browser()
     pending = pending_request(browser)
     if pending is not None and is_same_origin() and not has_current_token(_purpose(pending)):
