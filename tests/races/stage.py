@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -229,3 +230,18 @@ def kill(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def launch(server: Server, workers: int) -> None:
+    """Starts a server that ended once more; the context that ran it ends this one too."""
+    with server.log.open("ab") as log:
+        server.process = subprocess.Popen(
+            [*server.program, "serve", "--workers", str(workers)],
+            cwd=server.directory,
+            env=server.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    server.wait_until_healthy()
