@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from server.domain import (
     access_tokens,
+    audit_chain,
     audit_records,
     authorization_codes,
     authorization_requests,
@@ -21,6 +22,7 @@ from server.infra.database import Base
 
 OWNERS = (
     access_tokens,
+    audit_chain,
     audit_records,
     authorization_codes,
     authorization_requests,

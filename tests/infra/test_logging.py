@@ -118,3 +118,45 @@ def test_no_statement_or_parameter_is_logged_when_the_level_is_debug(
     engine.dispose()
     assert "SELECT" not in written.getvalue()
     assert "SECRET" not in written.getvalue()
+
+
+HOSTILE = [
+    "\n2026-01-01 00:00:00,000 INFO    server.web [req_9] forged",
+    "\r\nforged",
+    "\x1b[2J\x1b[1;31mforged",
+    "\x9b31mforged",
+    "\x00\x08\x7f",
+    "\u2028forged\u2029\x85",
+    "\u202eforged\u2066",
+    '", "level": "error", "message": "forged',
+]
+
+
+@pytest.mark.spec("L-03")
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_line_is_forged_and_no_terminal_controlled_when_a_message_carries_it(
+    log: Callable[..., io.StringIO], form: str, text: str
+) -> None:
+    written = log(log_format=form)
+    logging.getLogger("server").warning("refused: %s", text)
+    (line,) = written.getvalue().splitlines()
+    assert line.isprintable()
+    if form == "json":
+        assert json.loads(line)["message"] == f"refused: {text}"
+        assert json.loads(line)["level"] == "warning"
+
+
+@pytest.mark.spec("L-03")
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize("text", HOSTILE)
+def test_no_line_is_forged_when_an_exception_carries_it(log: Callable[..., io.StringIO], form: str, text: str) -> None:
+    written = log(log_format=form)
+    try:
+        raise ValueError(text)
+    except ValueError:
+        logging.getLogger("server").exception("caught")
+    first, *others = written.getvalue().splitlines()
+    assert all(line.isprintable() for line in (first, *others))
+    assert all(line.startswith("    ") for line in others)
+    assert (not others) == (form == "json")
