@@ -183,7 +183,7 @@ class Settings(BaseSettings):
     argon2_memory_kib: int = Field(19456, ge=8192, le=4194304, description="Argon2id memory in KiB.")
     argon2_parallelism: int = Field(1, ge=1, le=64, description="Argon2id lanes.")
     password_minimum_length: int = Field(
-        15, ge=8, le=64, description="Characters a new password has at least (NIST SP 800-63B-4 §3.1.1.2)."
+        15, ge=8, le=20, description="Characters a new password has at least (NIST SP 800-63B-4 §3.1.1.2)."
     )
     login_failures_per_minute: int = Field(
         1000,

@@ -10,9 +10,10 @@ from sqlalchemy import bindparam, select
 from server.domain import audit_log
 from server.domain.audit_events import AuditEvent
 from server.domain.errors import Invalid
-from server.domain.policy.password_strength import MAXIMUM_BYTES, why_unacceptable
+from server.domain.policy.password_strength import MAXIMUM_BYTES, names_of, why_unacceptable
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import User
+from server.infra import common_passwords
 
 _PRESENT: Final = select(User.password_hash, User.disabled_at).where(User.id == bindparam("user_id")).with_for_update()
 
@@ -26,9 +27,10 @@ def set_password(work: UnitOfWork, user: User, password: str) -> None:
     """Gives the person a new password.
 
     Raises:
-        Invalid: with a sentence when it is too weak.
+        Invalid: with the sentence that says why it is too weak.
     """
-    fault = why_unacceptable(password)
+    names = names_of(user.email, user.name, work.settings.issuer_name)
+    fault = why_unacceptable(password, work.settings.password_minimum_length, names, common_passwords)
     if fault is not None:
         raise Invalid("password", fault)
     user.password_hash = work.runtime.password_hasher.hash(_normalized(password))

@@ -78,9 +78,11 @@ def test_person_is_shown_as_lines_for_people(cli: Cli) -> None:
     [
         (("nobody",), None, "email: This is not an email address."),
         ((GRACE, "--name", "two\nlines"), None, "name: A name has"),
-        ((GRACE, "--password-stdin"), "short\n", "password: Use 8 characters or more."),
-        ((GRACE, "--password-stdin"), "", "password: Use 8 characters or more."),
+        ((GRACE, "--password-stdin"), "short\n", "password: Use 15 characters or more."),
+        ((GRACE, "--password-stdin"), "", "password: Use 15 characters or more."),
         ((GRACE, "--password-stdin"), "x" * 1025, "password: Use at most 1024 bytes."),
+        ((GRACE, "--password-stdin"), "grace.grace.2026", "password: Don't build it from your name"),
+        ((GRACE, "--password-stdin"), "abcabcabcabcabcabc", "password: This is easy to guess."),
         (("ADA@example.com",), None, "There is a user with the address ADA@example.com already."),
     ],
 )
@@ -144,7 +146,7 @@ def test_new_password_ends_what_was_signed_in_unless_told_otherwise(
 
 def test_new_password_is_refused_with_the_reason(cli: Cli) -> None:
     sentence = cli.fault("users", "set-password", "ada@example.com", "--password-stdin", stdin="short\n")
-    assert sentence.startswith("password: Use 8 characters or more.")
+    assert sentence.startswith("password: Use 15 characters or more.")
 
 
 def test_person_is_suspended_and_let_in_again(cli: Cli) -> None:

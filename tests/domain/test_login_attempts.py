@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
