@@ -17,6 +17,7 @@ from tests.support.deployment import GatepostMaker
 from tests.support.flow import VERIFIER, Flow, basic, flow_of, jwt_claims
 
 SITE = "https://app.example/cb"
+FORM = "application/x-www-form-urlencoded"
 INACTIVE = b'{"active":false}\n'
 DESCRIPTION = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]*")
 
@@ -105,8 +106,8 @@ def test_request_is_refused_when_parameters_stand_in_the_url_or_twice(flow: Flow
         assert in_url.status_code == 400, name
         for second in (value, "other"):
             twice = urlencode([*{**form, name: value}.items(), (name, second)])
-            kind = {"content_type": "application/x-www-form-urlencoded"}
-            assert browser.post("/oauth/token", data=twice, headers=headers, **kind).status_code == 400, name
+            repeated = browser.post("/oauth/token", data=twice, headers=headers, content_type=FORM)
+            assert repeated.status_code == 400, name
     assert browser.post("/oauth/token", data=form, headers=headers).status_code == 200
 
 
@@ -229,9 +230,9 @@ def answers(flow: Flow) -> dict[str, TestResponse]:
     headers, browser = basic(flow.client.id, flow.secret or ""), flow.gatepost.browser()
     return {
         "token": flow.refresh(tokens["refresh_token"]),
-        "token refused": flow.post_token(grant_type="nope\x00\u00e9\"\\"),
+        "token refused": flow.post_token(grant_type='nope\x00\u00e9"\\'),
         "token unauthenticated": browser.post("/oauth/token", data={"client_id": "<x>", "grant_type": "<y>"}),
-        "token garbled": browser.post("/oauth/token", data=b"%zz=%ff", content_type="application/x-www-form-urlencoded"),
+        "token garbled": browser.post("/oauth/token", data=b"%zz=%ff", content_type=FORM),
         "token as JSON": browser.post("/oauth/token", json={"grant_type": "<x>"}),
         "token by GET": browser.get("/oauth/token"),
         "introspection": introspect(flow, tokens["access_token"]),
@@ -241,7 +242,7 @@ def answers(flow: Flow) -> dict[str, TestResponse]:
         "userinfo": userinfo(flow, tokens["access_token"]),
         "userinfo refused": userinfo(flow, "<x>"),
         "userinfo without": browser.get("/oauth/userinfo"),
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.spec("TK-16", "RFC 6749 §5.1")
