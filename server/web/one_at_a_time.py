@@ -14,6 +14,7 @@ from __future__ import annotations
 import io
 import json
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -55,6 +56,8 @@ class OneAtATime:
         if environ["PATH_INFO"] in self._liveness_paths:
             # Liveness does not wait for whoever waits for the database.
             return self._application(environ, start_response)
+        # Latency counts from here: a slow client's body is not the server's time, the queue is.
+        environ["gatepost.received_at"] = time.perf_counter()
         try:
             with turn(self._gate, QUEUE_SECONDS):
                 return self._answer(environ, start_response)

@@ -81,6 +81,7 @@ class Load:
         while not self._stopped.wait(max(0.0, due - time.monotonic())):
             due = max(due + 1 / rate, time.monotonic() - 1)
             self.samples.extend(session.ask())
+        session.close()
 
 
 class _Session:
@@ -97,6 +98,10 @@ class _Session:
     def ask(self) -> list[Sample]:
         """One request, or all those of one sign-in; a connection that broke is opened again by the next."""
         return self._walk() if self.kind == "login" else [self._exchange()]
+
+    def close(self) -> None:
+        """Lets go of the connection."""
+        self._connection.close()
 
     def _exchange(self) -> Sample:
         method, path, headers, form = self._request()
