@@ -157,6 +157,8 @@ def prepare(
         "GATEPOST_BIND": f"127.0.0.1:{port}",
         "GATEPOST_DATABASE_URL": database_url or f"sqlite:///{directory / 'gatepost.sqlite'}",
         "GATEPOST_KEYS_DIR": str(directory / "keys"),
+        # No load balancer has to hear of it before a test's server goes.
+        "GATEPOST_DRAIN_SECONDS": "0",
     }
     return Server(
         directory=directory,
