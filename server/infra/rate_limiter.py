@@ -231,8 +231,8 @@ class RateLimits:
 
     def __init__(self, store: AttemptStore | None = None) -> None:
         self.store = store
-        #: Until when a network is refused without being counted again, by bucket (`domain/client_attempts.py`).
-        self.blocked_until: dict[str, datetime] = {}
+        #: Until when what used up a budget is refused without being counted again (`domain/client_attempts.py`).
+        self.refused_until: dict[str, datetime] = {}
 
     @property
     def is_store_away(self) -> bool:
