@@ -10,8 +10,10 @@ from server.config import Settings, load_settings, scrub_environment
 from server.domain import tables
 from server.domain.demo_seed import DemoCredentials
 from server.domain.unit_of_work import open_runtime
+from server.infra.circuit_breaker import circuit
 from server.infra.clock import Clock
 from server.infra.database import database, database_url, engine_options, prepare_engine
+from server.infra.database_clock import serving_clock
 from server.infra.logging import configure_logging
 from server.infra.resources import TEMPLATES
 from server.protocol.authorization_server import AuthorizationServer
@@ -52,7 +54,8 @@ def create_serving_app() -> Flask:
     settings = load_settings()
     scrub_environment()
     configure_logging(settings)
-    app = create_app(settings)
+    circuit.arm()
+    app = create_app(settings, serving_clock(settings))
     Sweeper(context.parts_of(app).runtime).start()
     liveness_paths = frozenset({"/healthz", f"{settings.issuer_path}/healthz"})
     app.wsgi_app = OneAtATime(  # type: ignore[method-assign]
