@@ -69,6 +69,8 @@ class Campaign:
             subjects = self._start_all()
             results.about = {subject.name: subject.about() for subject in subjects}
             results.differs = {subject.name: dict(subject.differs) for subject in subjects}
+            for subject in subjects:
+                subject.warm_up(self._plan.limits)
             self._run_rounds(subjects)
             for subject in subjects:
                 if self._plan.endurance and isinstance(subject, Gatepost) and subject.name not in results.growth:

@@ -96,6 +96,9 @@ class Subject(Protocol):
     #: Why its figure may be lower than Gatepost's, by operation; "" for all operations.
     differs: Mapping[str, str]
 
+    def warm_up(self, limits: Limits) -> None:
+        """Runs it in, once, before the rounds."""
+
     def measure(self, operation: str, limits: Limits) -> Sample:
         """Runs one operation within these limits."""
 
@@ -111,7 +114,7 @@ class HttpSubject:
 
     operations: tuple[str, ...] = ()
     differs: Mapping[str, str] = {}
-    #: Of load before each cell; more for what compiles itself while it runs.
+    #: Of load before each cell.
     warm_up_seconds = 0.3
 
     def __init__(self, name: str, port: int, root: int, database_root: int | None = None) -> None:
@@ -124,6 +127,9 @@ class HttpSubject:
     def about(self) -> str:
         """One line for the report."""
         raise NotImplementedError
+
+    def warm_up(self, limits: Limits) -> None:
+        """Nothing; only what compiles itself while it runs needs more than the load before each cell."""
 
     def pss_bytes(self) -> int | None:
         """The memory of the server's processes, without PostgreSQL."""

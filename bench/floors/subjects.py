@@ -98,6 +98,9 @@ class RawRotation:
             return f"psycopg {version('psycopg')}, {self._clients} connections, rotation as one statement in autocommit"
         return "Python's sqlite3, one connection, WAL, synchronous=FULL, UPDATE and INSERT in one transaction"
 
+    def warm_up(self, limits: Limits) -> None:
+        """Its processes live for one cell."""
+
     def pss_bytes(self) -> None:
         """It has ended when this is asked."""
 
