@@ -22,6 +22,8 @@ ALWAYS: Final = {
     "Referrer-Policy": "no-referrer",
     # Scripts of other origins that may read an answer are named by CORS; nobody may embed one.
     "Cross-Origin-Resource-Policy": "same-origin",
+    # Left out, the production server would write its own name.
+    "Server": "",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 _STRICT_TRANSPORT: Final = "max-age=63072000; includeSubDomains"
