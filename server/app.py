@@ -17,11 +17,12 @@ from server.infra.database_clock import serving_clock
 from server.infra.logging import configure_logging
 from server.infra.resources import TEMPLATES
 from server.protocol.authorization_server import AuthorizationServer
-from server.web import context, errors, pages, security_headers, session_cookie, urls
+from server.web import context, errors, metrics_listener, pages, request_metrics, security_headers, session_cookie, urls
 from server.web.background import Sweeper
 from server.web.dev import try_it
 from server.web.oauth import cors
 from server.web.one_at_a_time import OneAtATime
+from server.web.request_metrics import CountedRequests
 from server.web.wsgi_guard import WsgiGuard
 
 _MAXIMUM_BODY_BYTES = 64 * 1024
@@ -43,9 +44,13 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
     errors.register(app)
     session_cookie.register(app)
     security_headers.register(app)
+    request_metrics.register(app)
     cors.register(app)
     urls.register(app, settings)
-    app.wsgi_app = WsgiGuard(app.wsgi_app, settings)  # type: ignore[method-assign]  # Flask's documented way to wrap
+    # Flask's documented way to wrap.
+    app.wsgi_app = CountedRequests(  # type: ignore[method-assign]
+        WsgiGuard(app.wsgi_app, settings), context.parts_of(app).runtime.metrics, writes_access_log=settings.access_log
+    )
     return app
 
 
@@ -56,7 +61,11 @@ def create_serving_app() -> Flask:
     configure_logging(settings)
     circuit.arm()
     app = create_app(settings, serving_clock(settings))
-    Sweeper(context.parts_of(app).runtime).start()
+    runtime = context.parts_of(app).runtime
+    Sweeper(runtime).start()
+    runtime.audit_queue.start(settings)
+    with app.app_context():
+        metrics_listener.start(runtime, database.engine.pool)
     liveness_paths = frozenset({"/healthz", f"{settings.issuer_path}/healthz"})
     app.wsgi_app = OneAtATime(  # type: ignore[method-assign]
         app.wsgi_app, _MAXIMUM_BODY_BYTES, liveness_paths

@@ -66,6 +66,13 @@ def _check_hosts(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
+def _check_bind(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not host or not colon or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
+        raise ValueError("must be HOST:PORT, such as 127.0.0.1:9464")
+    return value
+
+
 def _is_database_url(value: str) -> bool:
     """Whether it names a database file, or a database on a server; a database in memory would be empty each time."""
     try:
@@ -150,6 +157,12 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
     log_format: Literal["text", "json"] = Field("text", description="One line of text or one JSON object per event.")
+    access_log: bool = Field(
+        False, description="One line at info for each request: method, endpoint, status, milliseconds, request id."
+    )
+    metrics_bind: Annotated[str, AfterValidator(_check_bind)] | None = Field(
+        None, description="Address and port of the Prometheus metrics, such as `127.0.0.1:9464`; by default none."
+    )
 
     authorization_request_lifetime: Seconds = Field(
         1800, description="Seconds a person has to sign in and consent before the request expires."

@@ -52,6 +52,7 @@ def row_of(
     **details: Detail,
 ) -> AuditValues:
     """The row that `record` writes, for a statement that writes it together with the act."""
+    work.runtime.metrics.tell(event.value)
     actor = work.actor
     return {
         "at": work.now,

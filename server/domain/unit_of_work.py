@@ -17,6 +17,7 @@ from server.infra.clock import Clock, SystemClock
 from server.infra.database import DatabaseSession, is_in_transaction
 from server.infra.jose import SigningKey
 from server.infra.keyring import Keyring, load_keyring
+from server.infra.metrics import Metrics
 from server.infra.password_hasher import PasswordHasher
 from server.infra.rate_limiter import RateLimits, open_rate_limits
 from server.infra.registry_cache import RegistryCache
@@ -40,6 +41,8 @@ class Runtime:
     audit_queue: AuditQueue = field(default_factory=AuditQueue)
     #: Where attempts are counted.
     limits: RateLimits = field(default_factory=RateLimits)
+    #: What this process counts.
+    metrics: Metrics = field(default_factory=Metrics)
 
 
 def open_runtime(settings: Settings, clock: Clock | None = None) -> Runtime:
