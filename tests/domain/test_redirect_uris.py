@@ -307,6 +307,47 @@ def test_corpus_holds_at_least_four_hundred_near_misses(shape: str) -> None:
     assert uri not in found
 
 
+@pytest.mark.spec("AZ-01")
+@pytest.mark.parametrize(
+    "near_miss",
+    [
+        *("/", "//", "/x", "/../x", "/./", ";p=1", "?x=1", "&x=1", "#", "#f", "%23", ".", " ", "%20", "\t", "\r", "\n"),
+        *("\0", "\u00a0", "\u3002", "\uff0f", "%2e%2e", "%2f", "%5c", "\\", "%c0%af", "/..%2FFAKEPATH"),
+        *("/;/../../FAKEPATH", "%0A%0D/../../FAKEPATH", "a" * 65536),
+    ],
+    ids=lambda text: ascii(text)[:30],
+)
+def test_corpus_holds_what_is_put_behind_the_uri(near_miss: str) -> None:
+    assert f"https://app.example.com/cb{near_miss}" in mutations("https://app.example.com/cb")
+
+
+@pytest.mark.spec("AZ-01")
+@pytest.mark.parametrize(
+    "near_miss",
+    [
+        *(
+            "HTTPS://APP.EXAMPLE.COM/CB",
+            "https://App.example.com/cb",
+            "https://app.example.com/Cb",
+            "//app.example.com/cb",
+        ),
+        *("https://app.example.com/%63b", "https://app.example.com/%2563b", "https:\\\\app.example.com/cb"),
+        *("https://\u0430pp.example.com/cb", "https://xn--app.example.com/cb", "https://u@app.example.com/cb"),
+        *("https://u:p@app.example.com/cb", "https://evil.example@app.example.com/cb"),
+        *("https://app.example.com@evil.example/cb", "https://evil.example\\@app.example.com/cb"),
+        *("https://evil.example#@app.example.com/cb", "https://evil.example?@app.example.com/cb"),
+        *("https://app.example.com.evil.example/cb", "https://evilapp.example.com/cb"),
+        *("https://app.example.com-evil/cb", "https://app.example.com./cb", "https://app.example.com:443/cb"),
+        *("https://app.example.com:0443/cb", "https://app.example.com:80/cb", "https://app.example.com: /cb"),
+        *("http://app.example.com/cb", "https://0x7f.1/cb", "https://2130706433/cb", "https://127.1/cb"),
+        *("https://[::1]/cb", "https://[::ffff:127.0.0.1]/cb"),
+    ],
+    ids=ascii,
+)
+def test_corpus_holds_what_is_done_to_scheme_host_and_port(near_miss: str) -> None:
+    assert near_miss in mutations("https://app.example.com/cb")
+
+
 @EVERY_SHAPE
 @pytest.mark.parametrize("native", [False, True])
 def test_registered_uri_matches_itself(shape: str, native: bool) -> None:

@@ -13,8 +13,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.properties import malformed, raw_socket
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from tests.domain.redirect_uri_mutations import SHAPES, mutations
+from tests.properties import malformed, raw_socket, redirects
 from tests.properties.catalogue import World
+from tests.properties.machine import Deployment
 from tests.properties.malformed import Tally
 from tests.properties.results import keep
 from tests.support.application import Gatepost
@@ -67,6 +72,48 @@ def _over_connections(folder: Path, connections: int, number: int) -> dict[str, 
     return {**tally.figures(), "memory grew by MiB": round(grown, 1)}
 
 
+def run_redirects(folder: Path) -> None:
+    """Sends the whole corpus, and every pair of faults beside what is unproven."""
+    started = time.monotonic()
+    gatepost = Gatepost(folder)
+    gatepost.add_user()
+    corpus, crossed = redirects.try_corpus(gatepost), redirects.try_cross_product(gatepost, faults=2)
+    gatepost.close()
+    figures = {
+        "registered shapes": len(SHAPES),
+        "near misses of each, at least": min(len(mutations(uri)) for uri, _ in SHAPES.values()),
+        "near misses": corpus["near misses"],
+        "requests with near misses": corpus["requests"],
+        # The first one would have ended the run.
+        "accepted that differ from the registered string, port rule excepted": 0,
+        "combinations before client and URI are proven": crossed["requests"],
+        "redirects among them": crossed["redirects"],
+        "seconds": round(time.monotonic() - started),
+    }
+    promise = "A redirect goes to a registered URI, character by character, and nowhere before it is proven"
+    keep("redirect-uris", promise, figures, "python -m tests.properties redirects")
+
+
+def run_machine(lives: int, steps: int, number: int) -> None:
+    """Makes lives up and holds the server to the model through all of them."""
+    started = time.monotonic()
+    wanted = settings(
+        max_examples=lives,
+        stateful_step_count=steps,
+        deadline=None,
+        database=None,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+    )
+    try:
+        run_state_machine_as_test(seed(number)(Deployment), settings=wanted)
+    finally:
+        Deployment.forget()
+    figures = {**dict(sorted(Deployment.told.items())), "seconds": round(time.monotonic() - started)}
+    command = f"python -m tests.properties --seed {number} machine --lives {lives} --steps {steps}"
+    keep("model", "After any order of steps server and model agree (INV-01 to INV-28)", figures, command)
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m tests.properties", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -75,6 +122,10 @@ def _arguments() -> argparse.Namespace:
     run = runs.add_parser("malformed")
     run.add_argument("--requests", type=int, default=50_000)
     run.add_argument("--connections", type=int, default=3_000)
+    runs.add_parser("redirects")
+    run = runs.add_parser("machine")
+    run.add_argument("--lives", type=int, default=300)
+    run.add_argument("--steps", type=int, default=50)
     return parser.parse_args()
 
 
@@ -84,7 +135,12 @@ def main() -> None:
     # What the application refuses is no news here, and fifty thousand lines of it are many.
     logging.getLogger("server").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
-        run_malformed(Path(folder), arguments.requests, arguments.connections, arguments.seed)
+        if arguments.run == "malformed":
+            run_malformed(Path(folder), arguments.requests, arguments.connections, arguments.seed)
+        elif arguments.run == "redirects":
+            run_redirects(Path(folder))
+        else:
+            run_machine(arguments.lives, arguments.steps, arguments.seed)
 
 
 if __name__ == "__main__":
