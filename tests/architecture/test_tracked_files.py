@@ -67,6 +67,7 @@ def test_lock_file_holds_no_address(lock: str) -> None:
 
 
 @pytest.mark.parametrize("lock", LOCKS)
+@pytest.mark.spec("L-07")
 def test_lock_file_hashes_every_package(lock: str) -> None:
     text = (REPOSITORY / lock).read_text()
     entries = re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]

@@ -64,6 +64,7 @@ def consent_page(policy: str) -> Iterator[str]:
     ],
     ids=["without form-action", "form-action self", "form-action with another origin"],
 )
+@pytest.mark.spec("C-06")
 def test_browser_follows_the_form_to_the_app_only_when_the_policy_has_no_form_action(
     browser_context: "BrowserContext", policy: str, leaves: bool
 ) -> None:

@@ -148,6 +148,7 @@ def test_code_arrives_when_the_person_signs_in_and_allows(
     assert complaints.found == []
 
 
+@pytest.mark.spec("C-06")
 def test_code_arrives_when_the_application_redirects_on_to_a_third_origin(
     server: Server, ada: Account, app: Application, page: "Page", complaints: Complaints
 ) -> None:
@@ -188,6 +189,7 @@ def test_code_arrives_by_post_when_the_application_redirects_on_to_a_third_origi
 
 
 @pytest.mark.spec("RFC 8252 §7.3")
+@pytest.mark.spec("C-06", "AZ-02")
 def test_code_arrives_when_a_native_app_listens_on_a_port_of_the_moment(
     server: Server, ada: Account, app: Application, page: "Page", complaints: Complaints
 ) -> None:
@@ -201,6 +203,7 @@ def test_code_arrives_when_a_native_app_listens_on_a_port_of_the_moment(
 
 
 @pytest.mark.spec("RFC 8252 §7.1")
+@pytest.mark.spec("C-06", "AZ-04")
 def test_code_leaves_by_the_private_use_scheme_when_a_native_app_has_one(
     server: Server, ada: Account, page: "Page", complaints: Complaints
 ) -> None:
@@ -297,6 +300,7 @@ def test_removed_account_is_gone_from_the_browser_when_the_person_removes_it(
     assert complaints.found == []
 
 
+@pytest.mark.spec("S-11")
 def test_person_is_asked_to_sign_in_again_when_signed_out(
     server: Server, client: RegisteredClient, ada: Account, app: Application, page: "Page", complaints: Complaints
 ) -> None:
@@ -331,6 +335,7 @@ def test_person_confirms_who_they_are_when_the_client_asks_for_prompt_login(
 
 
 @pytest.mark.parametrize("response_mode", ["query", "form_post"])
+@pytest.mark.spec("C-10")
 def test_whole_way_works_when_scripts_are_off(
     server: Server, ada: Account, app: Application, chromium: "Browser", response_mode: str
 ) -> None:
@@ -350,6 +355,7 @@ def test_whole_way_works_when_scripts_are_off(
 
 
 @pytest.mark.spec("RFC 9700 §4.16")
+@pytest.mark.spec("AZ-09")
 def test_pages_stay_empty_when_another_site_frames_them(
     server: Server, client: RegisteredClient, app: Application, page: "Page"
 ) -> None:

@@ -131,6 +131,7 @@ def test_new_password_replaces_the_old_one(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(("options", "is_over"), [((), True), (("--keep-signed-in",), False)])
+@pytest.mark.spec("INV-29")
 def test_new_password_ends_what_was_signed_in_unless_told_otherwise(
     cli: Cli, options: tuple[str, ...], is_over: bool
 ) -> None:

@@ -82,6 +82,7 @@ def test_code_is_consumed_once(work: UnitOfWork, clock: FrozenClock) -> None:
     assert row.consumed_at == consumed_at
 
 
+@pytest.mark.spec("R-01", "INV-01")
 def test_code_is_consumed_once_when_two_requests_read_it_before(gatepost: Gatepost) -> None:
     with gatepost.work() as work:
         row = find_authorization_code(work, issue_authorization_code(work, make_grant(work), REDIRECT_URI, None))
@@ -94,6 +95,7 @@ def test_code_is_consumed_once_when_two_requests_read_it_before(gatepost: Gatepo
         assert not consume_authorization_code(work, stale)
 
 
+@pytest.mark.spec("INV-42")
 def test_code_is_free_again_when_the_transaction_that_consumed_it_fails(gatepost: Gatepost) -> None:
     with gatepost.work() as work:
         code = issue_authorization_code(work, make_grant(work), REDIRECT_URI, None)
@@ -155,6 +157,7 @@ def test_nothing_happens_when_the_grant_of_a_code_is_gone_meanwhile(work: UnitOf
     assert audited(work, AuditEvent.AUTHORIZATION_CODE_REUSED) == []
 
 
+@pytest.mark.spec("INV-22")
 def test_no_secret_stands_in_the_database_file_in_plain_text(gatepost: Gatepost) -> None:
     with gatepost.work() as work:
         client = make_client(work)

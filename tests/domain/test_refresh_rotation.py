@@ -70,6 +70,7 @@ def test_token_is_consumed_once(work: UnitOfWork, family: Family, clock: FrozenC
     assert row.consumed_at == row.last_used_at == consumed_at
 
 
+@pytest.mark.spec("R-08")
 def test_token_is_consumed_once_when_two_requests_read_it_before(gatepost: Gatepost) -> None:
     with gatepost.work() as work:
         row = find_refresh_token(work, issue_refresh_token(work, make_grant(work)))
@@ -104,6 +105,7 @@ def test_token_is_free_again_when_the_transaction_that_consumed_it_fails(gatepos
 # -------------------------------------------------------------------------------------------------------------- replay
 
 
+@pytest.mark.spec("R-07")
 def test_very_same_response_comes_again_when_the_answer_was_lost(family: Family, clock: FrozenClock) -> None:
     token = family.first()
     _, response = family.rotate(token)
@@ -113,6 +115,7 @@ def test_very_same_response_comes_again_when_the_answer_was_lost(family: Family,
 
 
 @pytest.mark.parametrize(("seconds", "is_told"), [(0, True), (29.999, True), (30, True), (30.001, False), (31, False)])
+@pytest.mark.spec("R-09")
 def test_replay_ends_to_the_second_of_its_window(
     family: Family, clock: FrozenClock, seconds: float, is_told: bool
 ) -> None:
@@ -126,6 +129,7 @@ def test_replay_is_not_there_before_the_token_was_used(family: Family) -> None:
     assert family.replay(family.first()) is None
 
 
+@pytest.mark.spec("R-09", "INV-03")
 def test_replay_ends_when_the_successor_is_used(family: Family, clock: FrozenClock) -> None:
     first = family.first()
     second, _ = family.rotate(first)
@@ -193,6 +197,7 @@ class TestWithoutWindow:
 
 
 @pytest.mark.spec("RFC 9700 §4.14.2")
+@pytest.mark.spec("R-09", "INV-04")
 def test_family_ends_for_good_and_audited_when_a_spent_token_comes_back(gatepost: Gatepost) -> None:
     with gatepost.work() as work:
         grant = make_grant(work)

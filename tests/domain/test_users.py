@@ -154,6 +154,7 @@ def test_user_is_disabled_and_enabled_once_however_often_it_is_asked(work: UnitO
 
 
 @pytest.mark.spec("OpenID Connect Core §5.7")
+@pytest.mark.spec("INV-13")
 def test_deleted_user_takes_everything_along_and_the_id_is_never_given_again(work: UnitOfWork) -> None:
     user, client = make_user(work), make_client(work)
     user_id, client_id = user.id, client.id

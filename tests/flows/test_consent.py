@@ -50,6 +50,7 @@ def test_person_is_asked_once_when_the_client_is_known_by_its_https_redirect(
     ],
 )
 @pytest.mark.spec("RFC 8252 §8.6")
+@pytest.mark.spec("AZ-23")
 def test_person_is_asked_every_time_when_any_program_on_the_device_could_be_the_client(
     gatepost: Gatepost, redirect_uri: str, presented: str
 ) -> None:
@@ -119,6 +120,7 @@ def test_page_says_so_when_nothing_new_is_asked(flow: Flow) -> None:
         ("com.example.app:/cb", "com.example.app"),
     ],
 )
+@pytest.mark.spec("AZ-24")
 def test_page_names_client_person_and_destination_when_it_asks(gatepost: Gatepost, uri: str, words: str) -> None:
     flow = flow_of(gatepost, "native", redirect_uris=(uri,), client_name="Note Taker", tos_uri="https://app.example/t")
     page = flow.open_page("/consent", flow.authorize())
@@ -154,6 +156,7 @@ def test_page_tells_how_long_access_lasts_when_it_asks(flow: Flow) -> None:
     assert "Access ends when you sign out, after <strong>14 days</strong> at the latest" in short.text
 
 
+@pytest.mark.spec("AZ-24")
 def test_client_name_is_escaped_when_it_holds_markup(gatepost: Gatepost) -> None:
     flow = flow_of(gatepost, client_name='<b onmouseover="x">"Bold" \u00e9</b>')
     for path in ("/login", "/consent"):
@@ -165,6 +168,7 @@ def test_client_name_is_escaped_when_it_holds_markup(gatepost: Gatepost) -> None
 # The answer is bound ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("AZ-25", "INV-07")
 def test_posted_scope_is_ignored_when_the_form_was_altered(flow: Flow) -> None:
     page = flow.open_page("/consent", flow.authorize(scope="openid"))
     response = flow.submit(page, "/consent", decision="allow", scope="openid phone", scopes="phone")

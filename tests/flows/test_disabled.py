@@ -142,6 +142,7 @@ def test_path_works_when_nothing_has_ended(gatepost: Gatepost, path: str) -> Non
 
 @pytest.mark.parametrize("ending", ENDINGS)
 @pytest.mark.spec("RFC 9700 §4.14.2")
+@pytest.mark.spec("INV-11", "INV-16")
 def test_nothing_that_hangs_on_it_works_when_something_ended(gatepost: Gatepost, ending: str) -> None:
     world = World(gatepost)
     end, dead = ENDINGS[ending]
@@ -154,6 +155,7 @@ def test_nothing_that_hangs_on_it_works_when_something_ended(gatepost: Gatepost,
 
 
 @pytest.mark.parametrize("entity", ["user", "client"])
+@pytest.mark.spec("INV-11")
 def test_revoked_grants_stay_revoked_when_user_or_client_are_enabled_again(gatepost: Gatepost, entity: str) -> None:
     world = World(gatepost)
     with gatepost.work() as work:
@@ -169,6 +171,7 @@ def test_revoked_grants_stay_revoked_when_user_or_client_are_enabled_again(gatep
     assert world.is_authorized_silently()
 
 
+@pytest.mark.spec("INV-11")
 def test_spent_code_stays_spent_when_the_client_is_enabled_again(gatepost: Gatepost) -> None:
     world = World(gatepost)
     assert world.is_redeemed()

@@ -49,6 +49,7 @@ def test_request_is_refused_when_another_browser_opens_it(flow: Flow, path: str)
 
 
 @pytest.mark.parametrize("path", PAGES[:3])
+@pytest.mark.spec("AZ-25", "INV-25")
 def test_answer_is_refused_when_another_browser_posts_it(flow: Flow, path: str) -> None:
     request_id = parked(flow)
     stranger = flow_of(flow.gatepost, client_id="other")
@@ -99,6 +100,7 @@ def test_posted_request_belongs_to_the_first_browser_when_two_open_it(flow: Flow
     assert_error_page(flow.gatepost.browser().get(location), 403, "started in another browser")
 
 
+@pytest.mark.spec("S-12")
 def test_parallel_requests_do_not_mix_when_two_tabs_are_open(flow: Flow) -> None:
     other = flow_of(flow.gatepost, client_id="other", redirect_uris=("https://other.example/cb",))
     other.browser = flow.browser
@@ -116,6 +118,7 @@ def test_parallel_requests_do_not_mix_when_two_tabs_are_open(flow: Flow) -> None
 # One answer -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("AZ-25")
 def test_one_code_is_issued_when_consent_is_submitted_twice(flow: Flow) -> None:
     page = flow.open_page("/consent", flow.authorize())
     first = flow.submit(page, "/consent", decision="allow")

@@ -140,6 +140,7 @@ PLACES: dict[str, tuple[Callable[[World, str], bool], set[str]]] = {
 
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.spec("RFC 9068 §4", "RFC 7519 §7.2", "RFC 9700 §4.15")
+@pytest.mark.spec("INV-05", "TK-19")
 def test_artefact_is_accepted_only_where_it_belongs_when_every_kind_is_presented(
     gatepost: Gatepost, place: str
 ) -> None:

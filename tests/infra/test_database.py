@@ -82,6 +82,7 @@ def pragma(engine: Engine, name: str) -> object:
 
 
 @pytest.mark.parametrize(("name", "value"), [("journal_mode", "wal"), ("synchronous", 2), ("foreign_keys", 1)])
+@pytest.mark.spec("R-06")
 def test_pragma_is_in_force_when_sqlite_is_opened(engine: Engine, name: str, value: object) -> None:
     assert pragma(engine, name) == value
 
@@ -114,6 +115,7 @@ def test_transaction_leaves_the_write_lock_alone_when_it_only_reads(sqlite_setti
     other.close()
 
 
+@pytest.mark.spec("R-06")
 def test_reader_sees_what_was_committed_while_another_writes(sqlite_settings: Settings, tmp_path: Path) -> None:
     writer = sqlite3.connect(tmp_path / "one.sqlite", isolation_level=None)
     writer.execute("BEGIN IMMEDIATE")
@@ -125,6 +127,7 @@ def test_reader_sees_what_was_committed_while_another_writes(sqlite_settings: Se
     writer.close()
 
 
+@pytest.mark.spec("R-06")
 def test_second_writer_is_told_of_an_outage_when_the_first_does_not_finish(
     sqlite_settings: Settings, tmp_path: Path
 ) -> None:
@@ -189,6 +192,7 @@ def abroad(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     time.tzset()
 
 
+@pytest.mark.spec("R-26")
 def test_moment_is_the_same_wherever_the_machine_stands(sqlite_settings: Settings, abroad: None) -> None:
     with open_session(sqlite_settings) as db:
         db.add(RevokedAccessToken(**revoked("a")))

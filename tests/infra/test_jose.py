@@ -240,6 +240,7 @@ def test_public_key_is_parsed_once_however_many_tokens_it_verifies(
     assert parsed == [document["kid"]]
 
 
+@pytest.mark.spec("TK-18")
 def test_rsa_signature_holds_when_another_library_checks_it(
     tokens: dict[str, str], keys: dict[str, SigningKey]
 ) -> None:
@@ -266,6 +267,7 @@ def test_header_member_that_nobody_knows_is_ignored(
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.spec("INV-17")
 def test_token_is_refused_at_every_altered_character(
     tokens: dict[str, str], published: list[dict[str, Any]], algorithm: str
 ) -> None:
@@ -278,6 +280,7 @@ def test_token_is_refused_at_every_altered_character(
 
 @pytest.mark.spec("RFC 7515 §5.2")
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.spec("INV-17")
 def test_token_is_refused_when_unused_bits_are_set_at_the_end_of_a_segment(
     tokens: dict[str, str], published: list[dict[str, Any]], algorithm: str
 ) -> None:

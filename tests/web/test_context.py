@@ -46,6 +46,7 @@ def audited_ip(make_gatepost: GatepostMaker, proxies: str, peer: str, forwarded:
         ("10.0.0.0/8", "10.1.2.3", "<script>", "10.1.2.3"),
     ],
 )
+@pytest.mark.spec("H-03")
 def test_address_is_the_nearest_that_is_no_trusted_proxy_when_audited(
     make_gatepost: GatepostMaker, proxies: str, peer: str, forwarded: str | None, ip: str
 ) -> None:

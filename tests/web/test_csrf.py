@@ -77,6 +77,7 @@ def test_form_works_when_it_is_sent_as_it_was_shown(flow: Flow, name: str) -> No
 
 @pytest.mark.parametrize("name", FORMS)
 @pytest.mark.parametrize("token", [None, "", "x", "é", "0" * 64])
+@pytest.mark.spec("C-01", "AZ-32")
 def test_form_does_nothing_when_its_token_is_missing_or_wrong(flow: Flow, name: str, token: str | None) -> None:
     path, form = FORMS[name](flow)
     before = changes(flow)
@@ -126,6 +127,7 @@ def test_form_does_nothing_when_its_token_is_of_another_browser(flow: Flow, name
     ],
     ids=str,
 )
+@pytest.mark.spec("C-03")
 def test_form_does_nothing_when_the_browser_says_it_came_from_elsewhere(
     flow: Flow, name: str, headers: dict[str, str]
 ) -> None:
@@ -168,6 +170,7 @@ def test_origin_is_compared_with_the_issuers_when_it_has_a_path(make_gatepost: G
 
 
 @pytest.mark.parametrize("name", FORMS)
+@pytest.mark.spec("C-01")
 def test_nothing_happens_when_a_form_is_sent_with_get(flow: Flow, name: str) -> None:
     path, form = FORMS[name](flow)
     before = changes(flow)

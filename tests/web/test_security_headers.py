@@ -39,6 +39,7 @@ def flow(gatepost: Gatepost) -> Flow:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "OPTIONS", "PUT", "DELETE"])
 @pytest.mark.parametrize("path", [*PATHS, "/nope", "/static/nope.css", "/oauth", "/oauth/nope", "/..%2fetc/passwd"])
+@pytest.mark.spec("C-07", "INV-24")
 def test_headers_are_there_when_any_route_answers(gatepost: Gatepost, path: str, method: str) -> None:
     response = gatepost.browser().open(path, method=method, buffered=True)
     assert_hardened(response)

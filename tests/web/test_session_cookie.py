@@ -45,6 +45,7 @@ def test_cookie_is_plain_when_the_issuer_is_http_on_localhost(flow: Flow) -> Non
 
 
 @pytest.mark.parametrize("issuer", ["https://login.example", "https://login.example/auth"])
+@pytest.mark.spec("S-08")
 def test_cookie_is_bound_to_the_host_when_the_issuer_is_https(make_gatepost: GatepostMaker, issuer: str) -> None:
     gatepost = make_gatepost(issuer=issuer)
     response = gatepost.browser().get(f"{gatepost.settings.issuer_path}/login", base_url="https://login.example")
@@ -77,6 +78,7 @@ def test_cookie_without_the_prefix_is_ignored_when_the_issuer_is_https(make_gate
         "gatepost=bs_%00",
     ],
 )
+@pytest.mark.spec("S-09")
 def test_new_cookie_is_made_when_the_one_sent_is_none_of_ours(gatepost: Gatepost, header: str) -> None:
     response = gatepost.app.test_client(use_cookies=False).get("/login", headers={"Cookie": header})
     assert response.status_code == 200

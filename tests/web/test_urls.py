@@ -51,6 +51,7 @@ def test_database_is_not_asked_when_the_view_needs_none(make_gatepost: GatepostM
     event.remove(gatepost.engine, "before_cursor_execute", refuse)
 
 
+@pytest.mark.spec("C-02")
 def test_only_post_may_change_something_when_a_page_is_shown(gatepost: Gatepost) -> None:
     """INV-23: pages answer GET with a look and POST with a deed, in views of their own."""
     by_path: dict[str, list[tuple[str, ...]]] = {}
@@ -73,6 +74,7 @@ ODD_SLASHES = (
 @pytest.mark.parametrize("path", ODD_SLASHES)
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.spec("RFC 9700 §4.12")
+@pytest.mark.spec("AZ-07", "C-09")
 def test_no_redirect_is_built_from_the_host_header_when_slashes_are_odd(
     gatepost: Gatepost, path: str, method: str
 ) -> None:
@@ -158,6 +160,7 @@ def test_person_goes_all_the_way_when_the_issuer_has_a_path(under_path: PathFlow
     assert out.headers["Location"] == "/auth/tenant/signed-out"
 
 
+@pytest.mark.spec("C-02")
 def test_head_changes_nothing_when_get_would(gatepost: Gatepost) -> None:
     flow = flow_of(gatepost, redirect_uris=("https://app.example/cb",))
     flow.code()

@@ -54,6 +54,7 @@ def test_preflight_is_answered_when_the_endpoint_is_for_browser_clients(flow: Fl
 @pytest.mark.parametrize("path", [*CLOSED, "/nope"])
 @pytest.mark.parametrize("origin", ["https://app.example", "null", "http://localhost:8000"])
 @pytest.mark.spec("RFC 9700 §2.6")
+@pytest.mark.spec("C-04", "AZ-08")
 def test_no_origin_may_read_the_answer_when_the_endpoint_is_not(gatepost: Gatepost, path: str, origin: str) -> None:
     for method in ("GET", "POST", "OPTIONS"):
         headers = {**PREFLIGHT, "Origin": origin}
