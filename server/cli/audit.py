@@ -17,7 +17,7 @@ from server.cli.console import json_option, operator_work, show_table
 from server.domain import audit_chain
 from server.domain.audit_chain import Checkpoint, Progress, find_fault, find_head, sealed_rows
 from server.domain.audit_events import AuditEvent
-from server.domain.audit_log import list_recent
+from server.domain.audit_log import list_recent, record
 from server.domain.unit_of_work import UnitOfWork
 from server.infra.logging import printable
 
@@ -65,6 +65,9 @@ def export(since: datetime | None, until: datetime | None, form: str) -> None:
     The last line of jsonl is a checkpoint: keep it away from the database, and `gatepost audit verify --against FILE`
     finds what is cut off later.
     """
+    with operator_work() as work:
+        # Who reads everything leaves a mark too, and it is in what they read.
+        record(work, AuditEvent.AUDIT_LOG_EXPORTED, since=_text(since), until=_text(until))
     _seal_all()
     with operator_work() as work, _progress("Exporting", work) as progress:
         rows = (_exported(row) for row in _reached(sealed_rows(work, _utc(since), _utc(until)), progress))
@@ -157,3 +160,7 @@ def _shown(text: str | None, as_json: bool) -> str | None:
 
 def _utc(moment: datetime | None) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment else None
+
+
+def _text(moment: datetime | None) -> str | None:
+    return moment.isoformat() if moment else None

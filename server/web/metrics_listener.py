@@ -141,8 +141,11 @@ def start(runtime: Runtime, pool: Pool) -> MetricsThread | None:
 
 def page_of(runtime: Runtime, pool: Pool, exchange: MetricsExchange) -> MetricsPage:
     """The page over this process's figures and the other workers'."""
-    metrics = runtime.metrics
+    metrics, limits = runtime.metrics, runtime.limits
     metrics.watch("gatepost_audit_queue_rows", value=runtime.audit_queue.__len__)
+    metrics.watch("gatepost_limits_store_away", value=lambda: limits.is_store_away)
+    metrics.watch("gatepost_limits_outages", value=lambda: limits.outages)
+    metrics.watch("gatepost_limits_refused", value=limits.refused_until.__len__)
     if isinstance(pool, QueuePool):
         metrics.watch("gatepost_database_connections", "in_use", value=pool.checkedout)
         metrics.watch("gatepost_database_connections", "open", value=lambda: pool.checkedin() + pool.checkedout())
