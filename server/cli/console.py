@@ -51,8 +51,12 @@ def operator_work(settings: Settings | None = None) -> Iterator[UnitOfWork]:
     settings = settings or settings_or_exit()
     with faults_as_sentences():
         runtime = open_runtime(settings)
-        with open_session(settings) as db:
-            yield UnitOfWork(runtime, db, OPERATOR)
+        try:
+            with open_session(settings) as db:
+                yield UnitOfWork(runtime, db, OPERATOR)
+        finally:
+            # Before anything forks: a connection that two processes share serves neither.
+            runtime.autocommit.dispose()
 
 
 def show(document: Any, as_json: bool) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
+from sqlalchemy import bindparam, exists, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.domain import audit_log
 from server.domain.audit_events import AuditEvent
+from server.domain.grants import Grant
 from server.domain.unit_of_work import UnitOfWork
-from server.infra.database import Base, insert_if_absent
+from server.domain.users import User
+from server.infra.database import Base, columns_of, detached, insert_if_absent
 
 
 class RevokedAccessToken(Base):
@@ -22,9 +27,33 @@ class RevokedAccessToken(Base):
     expires_at: Mapped[datetime] = mapped_column(index=True)
 
 
-def is_revoked(work: UnitOfWork, jti: str) -> bool:
-    """Whether the access token of this `jti` was revoked by itself."""
-    return work.db.get(RevokedAccessToken, jti) is not None
+@dataclass(frozen=True)
+class Standing:
+    """What the database says about an access token now."""
+
+    is_revoked: bool
+    #: None for tokens that no grant stands behind, and for those whose grant is gone.
+    grant: Grant | None
+    user: User | None
+
+
+_IS_REVOKED: Final = select(exists().where(RevokedAccessToken.jti == bindparam("jti")))
+_STANDING: Final = (
+    select(exists().where(RevokedAccessToken.jti == bindparam("jti")), *columns_of(Grant, User))
+    .join_from(Grant, User, User.id == Grant.user_id)
+    .where(Grant.id == bindparam("grant_id"))
+)
+
+
+def standing_of(work: UnitOfWork, jti: str, grant_id: str | None) -> Standing:
+    """Whether the token was revoked by itself, and the grant and person behind it; for reading only."""
+    if grant_id is None:
+        return Standing(bool(work.read(_IS_REVOKED, {"jti": jti})[0][0]), None, None)
+    rows = work.read(_STANDING, {"jti": jti, "grant_id": grant_id})
+    if not rows:
+        return Standing(False, None, None)
+    row, end = rows[0], 1 + len(columns_of(Grant))
+    return Standing(bool(row[0]), detached(Grant, row[1:end]), detached(User, row[end:]))
 
 
 def revoke_access_token(work: UnitOfWork, jti: str, client_id: str, expires_at: datetime) -> None:

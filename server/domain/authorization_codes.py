@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import ForeignKey, update
+from sqlalchemy import ForeignKey, Select, bindparam, null, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.domain import audit_log
 from server.domain.audit_events import AuditEvent
-from server.domain.grants import Grant, find_grant, revoke_grant
+from server.domain.consumption import Consumption, Spent, audit_insert, audit_parameters
+from server.domain.grants import Grant, revoke_grant
+from server.domain.refresh_tokens import refresh_token_insert, refresh_token_parameters
 from server.domain.unit_of_work import UnitOfWork
+from server.domain.users import User
 from server.infra import secrets
-from server.infra.database import Base, commit_before_raising, count_changed
+from server.infra.database import Base, columns_of, commit_before_raising, detached, table_of
 
 _PREFIX: Final = "ac_"
 
@@ -54,28 +58,69 @@ def issue_authorization_code(work: UnitOfWork, grant: Grant, redirect_uri: str, 
     return code
 
 
-def find_authorization_code(work: UnitOfWork, code: str) -> AuthorizationCode | None:
-    """The row of a presented code, whatever its state, or None."""
-    return work.db.get(AuthorizationCode, secrets.digest(code)) if code.startswith(_PREFIX) else None
+@dataclass(frozen=True)
+class KnownCode:
+    """A code's row, whatever its state, with the grant it redeems and the person who gave that."""
+
+    row: AuthorizationCode
+    grant: Grant
+    user: User
 
 
-def consume_authorization_code(work: UnitOfWork, code: AuthorizationCode) -> bool:
-    """Spends the code, in the transaction that issues its tokens. False when it was spent before.
+_CODES: Final = table_of(AuthorizationCode)
+_BY_DIGEST: Final = (
+    select(*columns_of(AuthorizationCode, Grant, User))
+    .join_from(AuthorizationCode, Grant, Grant.id == AuthorizationCode.grant_id)
+    .join(User, User.id == Grant.user_id)
+    .where(AuthorizationCode.code_digest == bindparam("digest"))
+)
+_WIDTHS: Final = (len(columns_of(AuthorizationCode)), len(columns_of(AuthorizationCode, Grant)))
+_NOW: Final = bindparam("now", type_=_CODES.c.consumed_at.type)
+_SPEND: Final = (
+    update(_CODES)
+    .where(_CODES.c.code_digest == bindparam("digest"), _CODES.c.consumed_at.is_(None))
+    .values(consumed_at=_NOW)
+    .returning(_CODES.c.grant_id)
+)
 
-    One conditional UPDATE decides: of any number of simultaneous redemptions exactly one sees its row change.
-    """
-    statement = (
-        update(AuthorizationCode)
-        .where(AuthorizationCode.code_digest == code.code_digest, AuthorizationCode.consumed_at.is_(None))
-        .values(consumed_at=work.now)
-    )
-    return count_changed(work.db, statement) == 1
+
+def _spent(spent: Spent) -> Select[Any]:
+    return select(spent.c.grant_id)
 
 
-def revoke_for_reuse(work: UnitOfWork, code: AuthorizationCode) -> None:
+_REDEMPTION: Final = Consumption(_SPEND, (audit_insert,), _spent)
+_REDEMPTION_WITH_REFRESH_TOKEN: Final = Consumption(
+    _SPEND, (lambda spent: refresh_token_insert(spent, null()), audit_insert), _spent
+)
+
+
+def find_authorization_code(work: UnitOfWork, code: str) -> KnownCode | None:
+    """What the database knows of a presented code now, for reading only, or None."""
+    if not code.startswith(_PREFIX):
+        return None
+    rows = work.read(_BY_DIGEST, {"digest": secrets.digest(code)})
+    if not rows:
+        return None
+    first, second = _WIDTHS
+    of_code, of_grant, of_user = rows[0][:first], rows[0][first:second], rows[0][second:]
+    return KnownCode(detached(AuthorizationCode, of_code), detached(Grant, of_grant), detached(User, of_user))
+
+
+def redeem_authorization_code(work: UnitOfWork, code: KnownCode, refresh_token: str | None) -> bool:
+    """Spends the code and stores the refresh token issued for it, if any. False when it was spent before."""
+    now = work.now
+    event = audit_log.row_of(work, AuditEvent.TOKEN_ISSUED, client_id=code.row.client_id)
+    parameters = {"digest": code.row.code_digest, "now": now, **audit_parameters(event)}
+    if refresh_token is None:
+        return _REDEMPTION.run(work, parameters) is not None
+    more = refresh_token_parameters(work, now, refresh_token)
+    return _REDEMPTION_WITH_REFRESH_TOKEN.run(work, {**parameters, **more}) is not None
+
+
+def revoke_for_reuse(work: UnitOfWork, code: KnownCode) -> None:
     """A spent code came back, fully valid: whatever it gave is revoked, and that stays (RFC 6749 §4.1.2)."""
-    grant = find_grant(work, code.grant_id)
-    if grant is not None:
-        audit_log.record(work, AuditEvent.AUTHORIZATION_CODE_REUSED, user_id=grant.user_id, client_id=grant.client_id)
-        revoke_grant(work, grant, "authorization_code_reused")
+    if revoke_grant(work, code.grant, "authorization_code_reused"):
+        audit_log.record(
+            work, AuditEvent.AUTHORIZATION_CODE_REUSED, user_id=code.grant.user_id, client_id=code.grant.client_id
+        )
     commit_before_raising(work.db)

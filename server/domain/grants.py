@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ForeignKey, select
+from sqlalchemy import ForeignKey, select, update
 from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm.attributes import set_committed_value
 
 from server.domain import audit_log, scopes
 from server.domain.audit_events import AuditEvent
 from server.domain.unit_of_work import UnitOfWork
 from server.infra import secrets
-from server.infra.database import Base
+from server.infra.database import Base, count_changed
 
 
 class Grant(Base):
@@ -88,14 +89,19 @@ def find_grant(work: UnitOfWork, grant_id: str) -> Grant | None:
     return work.db.get(Grant, grant_id, populate_existing=True)
 
 
-def revoke_grant(work: UnitOfWork, grant: Grant, reason: str) -> None:
-    """Ends the grant with every code and token under it. Idempotent."""
-    if grant.revoked_at is None:
-        grant.revoked_at, grant.revocation_reason = work.now, reason
-        work.db.flush()
+def revoke_grant(work: UnitOfWork, grant: Grant, reason: str) -> bool:
+    """Ends the grant with every code and token under it; whether it was this call that did. Idempotent."""
+    now = work.now
+    revocation = update(Grant).where(Grant.id == grant.id, Grant.revoked_at.is_(None))
+    # Of several at once one counts: the reason and the audit row are the first one's.
+    is_revoked = count_changed(work.db, revocation.values(revoked_at=now, revocation_reason=reason)) == 1
+    if is_revoked:
+        set_committed_value(grant, "revoked_at", now)
+        set_committed_value(grant, "revocation_reason", reason)
         audit_log.record(
             work, AuditEvent.GRANT_REVOKED, user_id=grant.user_id, client_id=grant.client_id, reason=reason
         )
+    return is_revoked
 
 
 def revoke_grants_of_user(work: UnitOfWork, user_id: str, reason: str) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, delete, exists, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, exists, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from server.domain.access_tokens import RevokedAccessToken
@@ -86,7 +86,6 @@ RULES: Final[dict[str, Rule]] = {
 def sweep(work: UnitOfWork, batch: int = BATCH) -> dict[str, int]:
     """Removes at most `batch` rows by each rule; returns how many by table. Call it again while any is full."""
     removed = {name: _remove(work, rule, batch) for name, rule in RULES.items()}
-    removed["replays"] = _forget_replays(work, batch)
     return {name: count for name, count in removed.items() if count}
 
 
@@ -95,11 +94,3 @@ def _remove(work: UnitOfWork, rule: Rule, batch: int) -> int:
     # Whoever else is sweeping takes other rows.
     due = select(column).where(condition(work)).limit(batch).with_for_update(skip_locked=True)
     return count_changed(work.db, delete(table).where(column.in_(work.db.scalars(due).all())))
-
-
-def _forget_replays(work: UnitOfWork, batch: int) -> int:
-    """Erases the sealed answers whose window is over."""
-    since = work.now - timedelta(seconds=work.settings.refresh_replay_window)
-    due = select(RefreshToken.id).where(RefreshToken.replay.is_not(None), RefreshToken.consumed_at < since).limit(batch)
-    erasure = update(RefreshToken).where(RefreshToken.id.in_(work.db.scalars(due).all()))
-    return count_changed(work.db, erasure.values(replay=None, replay_scope=None))

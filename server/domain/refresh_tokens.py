@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Final
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
 
-from sqlalchemy import ForeignKey, select
+from sqlalchemy import ColumnElement, ForeignKey, bindparam, case, insert, select
 from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.sql.dml import Insert
 
+from server.domain.consumption import Spent
 from server.domain.grants import Grant
-from server.domain.policy.lifetimes import expires_at
 from server.domain.unit_of_work import UnitOfWork
+from server.domain.users import User
 from server.infra import secrets
-from server.infra.database import Base
+from server.infra.database import Base, columns_of, detached, table_of
 
 PREFIX: Final = "rt_"
 
@@ -32,43 +35,72 @@ class RefreshToken(Base):
     last_used_at: Mapped[datetime]
     expires_at: Mapped[datetime] = mapped_column(index=True)
     consumed_at: Mapped[datetime | None]
-    #: The answer that spent this token, sealed under a key derived from the token itself, for a retry.
-    replay: Mapped[str | None]
-    #: The scope that answer was asked for; a retry asks for the same.
+    #: What of the grant was asked for when this token was spent, None for all of it; a retry asks for the same.
     replay_scope: Mapped[str | None]
 
 
-def issue_refresh_token(work: UnitOfWork, grant: Grant, predecessor: RefreshToken | None = None) -> str:
-    """Makes a refresh token under `grant` and returns it, this once."""
-    token = secrets.new_secret(PREFIX)
-    work.db.add(
-        RefreshToken(
-            id=secrets.new_id(),
-            token_digest=secrets.digest(token),
-            grant_id=grant.id,
-            client_id=grant.client_id,
-            predecessor_id=predecessor.id if predecessor else None,
-            created_at=work.now,
-            last_used_at=work.now,
-            expires_at=expires_at(work.now, work.settings.refresh_token_idle_lifetime, grant.expires_at),
-            consumed_at=None,
-            replay=None,
-            replay_scope=None,
-        )
-    )
-    work.db.flush()
-    return token
+TOKENS: Final = table_of(RefreshToken)
 
 
-def find_refresh_token(work: UnitOfWork, token: str) -> RefreshToken | None:
-    """The row of a presented token as the database has it now, whatever its state, or None."""
+@dataclass(frozen=True)
+class KnownRefreshToken:
+    """A refresh token's row, whatever its state, with the grant it belongs to and the person who gave that."""
+
+    row: RefreshToken
+    grant: Grant
+    user: User
+
+
+_BY_DIGEST: Final = (
+    select(*columns_of(RefreshToken, Grant, User))
+    .join_from(RefreshToken, Grant, Grant.id == RefreshToken.grant_id)
+    .join(User, User.id == Grant.user_id)
+    .where(RefreshToken.token_digest == bindparam("digest"))
+)
+_WIDTHS: Final = (len(columns_of(RefreshToken)), len(columns_of(RefreshToken, Grant)))
+
+
+def find_refresh_token(work: UnitOfWork, token: str) -> KnownRefreshToken | None:
+    """What the database knows of a presented token now, for reading only, or None."""
     if not token.startswith(PREFIX):
         return None
-    query = select(RefreshToken).where(RefreshToken.token_digest == secrets.digest(token))
-    return work.db.scalars(query.execution_options(populate_existing=True)).one_or_none()
+    rows = work.read(_BY_DIGEST, {"digest": secrets.digest(token)})
+    if not rows:
+        return None
+    first, second = _WIDTHS
+    of_token, of_grant, of_user = rows[0][:first], rows[0][first:second], rows[0][second:]
+    return KnownRefreshToken(detached(RefreshToken, of_token), detached(Grant, of_grant), detached(User, of_user))
 
 
-def touch_refresh_token(work: UnitOfWork, row: RefreshToken, grant: Grant) -> None:
-    """Notes the use of a token that does not rotate, extending its idle limit."""
-    row.last_used_at = work.now
-    row.expires_at = expires_at(work.now, work.settings.refresh_token_idle_lifetime, grant.expires_at)
+def idle_end() -> ColumnElement[Any]:
+    """When a token used now ends, in SQL: as `policy.lifetimes.expires_at` says."""
+    idle: ColumnElement[Any] = bindparam("idle_end", type_=TOKENS.c.expires_at.type)
+    return case((Grant.expires_at < idle, Grant.expires_at), else_=idle)
+
+
+def refresh_token_insert(spent: Spent, predecessor_id: ColumnElement[Any]) -> Insert:
+    """The new token under the grant that `spent` names; the rest comes from `refresh_token_parameters`."""
+    now = bindparam("now", type_=TOKENS.c.created_at.type)
+    values: dict[str, ColumnElement[Any]] = {
+        "id": bindparam("refresh_token_id", type_=TOKENS.c.id.type),
+        "token_digest": bindparam("refresh_token_digest", type_=TOKENS.c.token_digest.type),
+        "grant_id": spent.c.grant_id,
+        "client_id": table_of(Grant).c.client_id,
+        "predecessor_id": predecessor_id,
+        "created_at": now,
+        "last_used_at": now,
+        "expires_at": idle_end(),
+    }
+    columns = (value.label(name) for name, value in values.items())
+    source = select(*columns).select_from(spent).join(Grant, Grant.id == spent.c.grant_id)
+    return insert(TOKENS).from_select(list(values), source)
+
+
+def refresh_token_parameters(work: UnitOfWork, now: datetime, token: str) -> dict[str, Any]:
+    """The parameters of `refresh_token_insert` for `token`, which is not stored itself."""
+    return {
+        "now": now,
+        "idle_end": now + timedelta(seconds=work.settings.refresh_token_idle_lifetime),
+        "refresh_token_id": secrets.new_id(),
+        "refresh_token_digest": secrets.digest(token),
+    }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from sqlalchemy import Select, bindparam, select
+
 from server.domain.clients import Client
 from server.domain.grants import Grant
 from server.domain.policy.lifetimes import is_expired
@@ -25,6 +27,17 @@ def why_unusable(now: datetime, *entities: Entity) -> str | None:
 def is_usable(now: datetime, *entities: Entity) -> bool:
     """Whether all of them may be used now."""
     return why_unusable(now, *entities) is None
+
+
+def usable_grants(now: str) -> Select[str]:
+    """The same question in SQL, for statements that decide it together with what they change.
+
+    Args:
+        now: the name of the parameter that says what time it is.
+    """
+    moment = bindparam(now, type_=Grant.__table__.c.expires_at.type)
+    is_usable_now = (Grant.revoked_at.is_(None), Grant.expires_at > moment, User.disabled_at.is_(None))
+    return select(Grant.id).join(User, User.id == Grant.user_id).where(*is_usable_now)
 
 
 def _why_one_is_unusable(now: datetime, entity: Entity) -> str | None:

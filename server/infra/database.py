@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, TypeAlias, TypeVar
 
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import JSON, CursorResult, DateTime, Dialect, Engine, MetaData, create_engine, event, make_url
+from sqlalchemy import JSON, CursorResult, DateTime, Dialect, Engine, MetaData, Table, create_engine, event, make_url
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import URL, Connection
@@ -198,6 +198,13 @@ def open_session(settings: Settings) -> Iterator[Session]:
 def commit_attempt(db: DatabaseSession) -> None:
     """Keeps a counted attempt whatever becomes of it, and lets go of the database while a password is hashed."""
     db.commit()
+
+
+def table_of(mapped: type[Base]) -> Table:
+    """The table of a mapped class: statements over it do without the unit of work."""
+    table = mapped.__table__
+    assert isinstance(table, Table)  # narrows the type: a class may be mapped to a join
+    return table
 
 
 def columns_of(*tables: type[Base]) -> list[Any]:

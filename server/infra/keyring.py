@@ -50,6 +50,11 @@ class Keyring:
         """The name of the key that encrypts now."""
         return self._active
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of all keys, the active one first."""
+        return (self._active, *(name for name in self._keys if name != self._active))
+
     def derive_key(self, context: str, name: str | None = None) -> bytes:
         """32 bytes for this context alone, from the named key or the active one: the same wherever this keyring is.
 

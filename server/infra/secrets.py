@@ -27,6 +27,16 @@ def new_secret(prefix: str = "") -> str:
     return prefix + _base62(secrets.randbits(256), 43)
 
 
+def derived_id(key: bytes, message: str) -> str:
+    """An identifier as `new_id` makes them, that only who has `key` can tell from `message`."""
+    return _base62(int.from_bytes(hmac.digest(key, message.encode(), "sha256")[:16]), 22)
+
+
+def derived_secret(key: bytes, message: str, prefix: str = "") -> str:
+    """A secret as `new_secret` makes them, that only who has `key` can tell from `message`."""
+    return prefix + _base62(int.from_bytes(hmac.digest(key, message.encode(), "sha256")), 43)
+
+
 def digest(secret: str) -> str:
     """SHA-256 of `secret` in hex. Right for random secrets of 128 bits and more; never for a person's password."""
     return hashlib.sha256(secret.encode()).hexdigest()

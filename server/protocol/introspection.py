@@ -9,7 +9,7 @@ from authlib.oauth2.rfc7662 import IntrospectionEndpoint as AuthlibIntrospection
 from server.domain import scopes
 from server.protocol.client_authentication.client_secret import authenticate_client
 from server.protocol.errors import InvalidRequest
-from server.protocol.presented_token import KnownRefreshToken, PresentedToken, find_live_token
+from server.protocol.presented_token import PresentedRefreshToken, PresentedToken, find_live_token
 from server.protocol.registered_client import RegisteredClient
 from server.protocol.request import ProtocolRequest
 from server.protocol.tokens.access_token import VerifiedAccessToken
@@ -39,7 +39,11 @@ class IntrospectionEndpoint(AuthlibIntrospection):
         """The response's body (§2.2)."""
         if token is None:
             return {"active": False}
-        return _describe_refresh_token(token) if isinstance(token, KnownRefreshToken) else _describe_access_token(token)
+        return (
+            _describe_refresh_token(token)
+            if isinstance(token, PresentedRefreshToken)
+            else _describe_access_token(token)
+        )
 
 
 def _describe_access_token(token: VerifiedAccessToken) -> dict[str, Any]:
@@ -50,7 +54,7 @@ def _describe_access_token(token: VerifiedAccessToken) -> dict[str, Any]:
     return {"active": True, "token_type": "Bearer", **body}
 
 
-def _describe_refresh_token(token: KnownRefreshToken) -> dict[str, Any]:
+def _describe_refresh_token(token: PresentedRefreshToken) -> dict[str, Any]:
     return {
         "active": True,
         "token_type": "refresh_token",

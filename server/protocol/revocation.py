@@ -8,7 +8,7 @@ from server.domain.access_tokens import revoke_access_token
 from server.domain.grants import revoke_grant
 from server.protocol.client_authentication.client_secret import authenticate_client
 from server.protocol.errors import InvalidRequest
-from server.protocol.presented_token import KnownRefreshToken, PresentedToken, find_token
+from server.protocol.presented_token import PresentedRefreshToken, PresentedToken, find_token
 from server.protocol.registered_client import RegisteredClient
 from server.protocol.request import ProtocolRequest
 
@@ -36,7 +36,7 @@ class RevocationEndpoint(AuthlibRevocation):
 
     def revoke_token(self, token: PresentedToken, request: ProtocolRequest) -> None:
         """Ends the token."""
-        if isinstance(token, KnownRefreshToken):
+        if isinstance(token, PresentedRefreshToken):
             revoke_grant(request.work, token.grant, "revoked_by_client")
         else:
             revoke_access_token(request.work, token.claims["jti"], token.client.id, token.expires_at)

@@ -5,16 +5,26 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from sqlalchemy import delete
+
 from server.domain import audit_log
 from server.domain.audit_events import AuditEvent
 from server.domain.audit_records import AuditRecord
+from server.domain.authorization_codes import (
+    AuthorizationCode,
+    find_authorization_code,
+    issue_authorization_code,
+    redeem_authorization_code,
+)
 from server.domain.clients import Client, ClientMetadata, create_client
 from server.domain.grants import Grant, SignInFacts, create_grant
 from server.domain.passwords import set_password
 from server.domain.policy.client_metadata import ClientType
+from server.domain.refresh_tokens import PREFIX
 from server.domain.sessions import Browser, Session, create_browser, start_session
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import User, create_user
+from server.infra import secrets
 
 REDIRECT_URI = "https://app.example.com/callback"
 
@@ -53,6 +63,16 @@ def make_grant(
     ends_at = session.ends_at if session else work.now + timedelta(days=14)
     facts = SignInFacts(session.id if session else "a-session", work.now, ["pwd"], "1", ends_at)
     return create_grant(work, client.id, user.id, frozenset(scope.split()), facts, None)
+
+
+def make_refresh_token(work: UnitOfWork, grant: Grant) -> str:
+    """As redeeming a code stores it."""
+    known = find_authorization_code(work, issue_authorization_code(work, grant, REDIRECT_URI, None))
+    assert known is not None
+    token = secrets.new_secret(PREFIX)
+    assert redeem_authorization_code(work, known, token)
+    work.db.execute(delete(AuthorizationCode).where(AuthorizationCode.code_digest == known.row.code_digest))
+    return token
 
 
 def audited(work: UnitOfWork, event: AuditEvent) -> list[AuditRecord]:

@@ -7,23 +7,24 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 
 from server.domain.access_tokens import RevokedAccessToken, revoke_access_token
 from server.domain.authorization_codes import AuthorizationCode, issue_authorization_code
 from server.domain.authorization_requests import AuthorizationRequest, park_request
 from server.domain.client_secrets import ClientSecret, issue_client_secret, rotate_client_secret
+from server.domain.clients import get_client
 from server.domain.grants import Grant, revoke_grant
 from server.domain.housekeeping import RULES, sweep
 from server.domain.login_attempts import LoginAttempts, spend_attempt
 from server.domain.policy.lockout import Budget
-from server.domain.refresh_rotation import consume_refresh_token, find_replay, keep_replay
-from server.domain.refresh_tokens import RefreshToken, find_refresh_token, issue_refresh_token
+from server.domain.refresh_rotation import refresh
+from server.domain.refresh_tokens import RefreshToken
 from server.domain.sessions import Browser, Session, create_browser, end_session
 from server.domain.tables import METADATA
 from server.domain.unit_of_work import UnitOfWork
 from server.infra.database import Base
-from tests.domain.factories import REDIRECT_URI, make_client, make_grant, make_session, make_user
+from tests.domain.factories import REDIRECT_URI, make_client, make_grant, make_refresh_token, make_session, make_user
 from tests.support.application import Gatepost
 from tests.support.clock import FrozenClock
 
@@ -66,13 +67,13 @@ def revocation(work: UnitOfWork) -> None:
 
 
 def refresh_token(work: UnitOfWork) -> None:
-    issue_refresh_token(work, make_grant(work))
+    make_refresh_token(work, make_grant(work))
 
 
 def spent_refresh_token(work: UnitOfWork) -> None:
-    row = find_refresh_token(work, issue_refresh_token(work, make_grant(work)))
-    assert row is not None
-    assert consume_refresh_token(work, row)
+    grant = make_grant(work)
+    assert refresh(work, get_client(work, grant.client_id), make_refresh_token(work, grant), None)
+    work.db.execute(delete(RefreshToken).where(RefreshToken.consumed_at.is_(None)))
 
 
 def grant(work: UnitOfWork) -> None:
@@ -173,27 +174,9 @@ def test_browser_goes_a_day_after_its_last_sign_in_when_nobody_is_known_on_it(
     assert count(work, Browser) == 1
 
 
-def test_sealed_answer_is_erased_when_its_window_is_over_and_the_token_stays(
-    work: UnitOfWork, clock: FrozenClock
-) -> None:
-    token = issue_refresh_token(work, make_grant(work))
-    row = find_refresh_token(work, token)
-    assert row is not None
-    assert consume_refresh_token(work, row)
-    keep_replay(work, row, token, "openid", {"access_token": "x"})
-    clock.advance(30)
-    assert sweep(work) == {}
-    assert find_replay(work, token, row.client_id, "openid")
-    clock.advance(0.001)
-    assert sweep(work) == {"replays": 1}
-    row = find_refresh_token(work, token)
-    assert row is not None
-    assert (row.replay, row.replay_scope) == (None, None)
-
-
 def test_everything_under_a_grant_goes_with_it(work: UnitOfWork, clock: FrozenClock) -> None:
     over = make_grant(work)
-    issue_refresh_token(work, over)
+    make_refresh_token(work, over)
     issue_authorization_code(work, over, REDIRECT_URI, None)
     revoke_grant(work, over, "a reason")
     clock.advance(900 + DAY + 1)
@@ -207,7 +190,7 @@ def test_live_deployment_loses_nothing(work: UnitOfWork) -> None:
     park_request(work, client, {}, browser)
     granted = make_grant(work, client, user, session=session)
     issue_authorization_code(work, granted, REDIRECT_URI, None)
-    issue_refresh_token(work, granted)
+    make_refresh_token(work, granted)
     issue_client_secret(work, client)
     revocation(work)
     attempts(work)
@@ -230,4 +213,11 @@ def test_rules_name_their_tables_and_leave_the_lasting_ones_alone() -> None:
     for name, (table, column, _) in RULES.items():
         assert table.__tablename__ == name
         assert column.class_ is table
-    assert set(METADATA.tables) - set(RULES) == {"audit_events", "clients", "consents", "signing_keys", "users"}
+    assert set(METADATA.tables) - set(RULES) == {
+        "audit_events",
+        "audit_seals",
+        "clients",
+        "consents",
+        "signing_keys",
+        "users",
+    }

@@ -9,25 +9,25 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from server.config import Settings
-from server.domain.access_tokens import is_revoked, revoke_access_token
+from server.domain.access_tokens import revoke_access_token, standing_of
 from server.domain.actor import OPERATOR
 from server.domain.audit_events import AuditEvent
 from server.domain.authorization_codes import (
-    consume_authorization_code,
     find_authorization_code,
     issue_authorization_code,
+    redeem_authorization_code,
 )
 from server.domain.authorization_requests import RequestState, finish_request, get_open_request, park_request
 from server.domain.client_secrets import issue_client_secret, rotate_client_secret, verify_client_secret
-from server.domain.clients import delete_client, find_client
+from server.domain.clients import delete_client, find_client, get_client
 from server.domain.consents import give_consent, remembered_scopes
 from server.domain.errors import Conflict, Expired
 from server.domain.grants import find_grant, revoke_grants_of_user
 from server.domain.housekeeping import sweep
 from server.domain.key_rotation import prepare_next_key, rotate_key
 from server.domain.login_flow import log_in_with_password
-from server.domain.refresh_rotation import consume_refresh_token, find_replay, keep_replay
-from server.domain.refresh_tokens import find_refresh_token, issue_refresh_token
+from server.domain.refresh_rotation import find_retry, refresh
+from server.domain.refresh_tokens import find_refresh_token
 from server.domain.sessions import create_browser, end_session, find_browser, list_sessions, sign_out_everywhere
 from server.domain.signing_keys import KeyState, ensure_keys, list_keys, published_keys, store_key
 from server.domain.unit_of_work import Runtime, UnitOfWork, open_runtime
@@ -36,7 +36,15 @@ from server.infra import jose
 from server.infra.database import open_session
 from server.infra.keyring import create_keyring
 from server.infra.migrations import upgrade
-from tests.domain.factories import REDIRECT_URI, audited, make_client, make_grant, make_session, make_user
+from tests.domain.factories import (
+    REDIRECT_URI,
+    audited,
+    make_client,
+    make_grant,
+    make_refresh_token,
+    make_session,
+    make_user,
+)
 from tests.support.clock import FrozenClock
 
 pytestmark = pytest.mark.postgres
@@ -45,7 +53,7 @@ GOOD = "correct horse battery staple"
 
 
 @pytest.fixture
-def runtime(postgres_url: str, tmp_path: Path) -> Runtime:
+def runtime(postgres_url: str, tmp_path: Path) -> Iterator[Runtime]:
     settings = Settings(
         _env_file=None,
         database_url=postgres_url,
@@ -55,7 +63,9 @@ def runtime(postgres_url: str, tmp_path: Path) -> Runtime:
     )
     create_keyring(settings.keys_dir)
     upgrade(settings)
-    return open_runtime(settings, FrozenClock())
+    runtime = open_runtime(settings, FrozenClock())
+    yield runtime
+    runtime.autocommit.dispose()
 
 
 @pytest.fixture
@@ -107,24 +117,48 @@ def test_request_is_bound_and_answered_once(work: UnitOfWork) -> None:
         finish_request(work, request, RequestState.REFUSED)
 
 
-def test_code_is_consumed_once(work: UnitOfWork) -> None:
-    row = find_authorization_code(work, issue_authorization_code(work, make_grant(work), REDIRECT_URI, None))
-    assert row is not None
-    assert [consume_authorization_code(work, row) for _ in range(3)] == [True, False, False]
+@pytest.mark.parametrize("is_alone", [True, False], ids=["one statement", "in a transaction"])
+def test_code_is_redeemed_once(work: UnitOfWork, is_alone: bool) -> None:
+    known = find_authorization_code(work, issue_authorization_code(work, make_grant(work), REDIRECT_URI, None))
+    assert known is not None
+    if is_alone:
+        work.db.commit()
+    assert [redeem_authorization_code(work, known, f"rt_{n}") for n in range(3)] == [True, False, False]
+    stored = [find_refresh_token(work, f"rt_{n}") for n in range(3)]
+    assert [token is not None for token in stored] == [True, False, False]
+    assert audited(work, AuditEvent.TOKEN_ISSUED)[-1].details == {"grant_id": known.grant.id}
 
 
-def test_refresh_token_is_consumed_once_and_its_answer_told_again(work: UnitOfWork) -> None:
+@pytest.mark.parametrize("is_alone", [True, False], ids=["one statement", "in a transaction"])
+def test_refresh_token_is_spent_once_and_the_retry_leads_to_the_same_successor(
+    work: UnitOfWork, is_alone: bool
+) -> None:
     grant = make_grant(work)
-    token = issue_refresh_token(work, grant)
-    row = find_refresh_token(work, token)
-    assert row is not None
-    assert [consume_refresh_token(work, row) for _ in range(3)] == [True, False, False]
-    keep_replay(work, row, token, "openid", {"access_token": "x"})
-    assert find_replay(work, token, grant.client_id, "openid") == {"access_token": "x"}
-    successor = find_refresh_token(work, issue_refresh_token(work, grant, predecessor=row))
-    assert successor is not None
-    assert consume_refresh_token(work, successor)
-    assert find_replay(work, token, grant.client_id, "openid") is None
+    client, token = get_client(work, grant.client_id), make_refresh_token(work, grant)
+    if is_alone:
+        work.db.commit()
+    first = refresh(work, client, token, None)
+    assert first is not None
+    assert first.successor is not None
+    assert refresh(work, client, token, None) is None
+    spent = find_refresh_token(work, token)
+    assert spent is not None
+    again = find_retry(work, client, token, spent, None)
+    assert again is not None
+    assert (again.successor, again.jti, again.at) == (first.successor, first.jti, first.at)
+    assert refresh(work, client, first.successor, None)
+    assert find_retry(work, client, token, spent, None) is None
+
+
+def test_token_that_does_not_rotate_is_used_again_and_again(work: UnitOfWork) -> None:
+    client = make_client(work, rotate_refresh_tokens=False)
+    grant = make_grant(work, client)
+    token = make_refresh_token(work, grant)
+    work.db.commit()
+    for _ in range(3):
+        refreshed = refresh(work, client, token, None)
+        assert refreshed is not None
+        assert refreshed.successor is None
 
 
 @pytest.mark.filterwarnings("ignore:EdDSA is deprecated via RFC 9864")
@@ -151,7 +185,7 @@ def test_second_active_key_is_refused_by_the_database_itself(work: UnitOfWork) -
 def test_access_token_is_revoked_once(work: UnitOfWork) -> None:
     for _ in range(2):
         revoke_access_token(work, "jti", "a-client", work.now)
-    assert is_revoked(work, "jti")
+    assert standing_of(work, "jti", None).is_revoked
     assert len(audited(work, AuditEvent.TOKEN_REVOKED)) == 1
 
 
@@ -171,7 +205,7 @@ def test_housekeeping_removes_what_is_over(work: UnitOfWork) -> None:
     _, session = make_session(work, make_user(work))
     grant = make_grant(work, session=session, user=make_user(work, "alan@example.com"))
     issue_authorization_code(work, grant, REDIRECT_URI, None)
-    issue_refresh_token(work, grant)
+    make_refresh_token(work, grant)
     revoke_access_token(work, "jti", "a-client", work.now)
     assert sweep(work) == {}
     assert isinstance(work.runtime.clock, FrozenClock)

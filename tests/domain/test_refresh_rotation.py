@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from server.domain.audit_events import AuditEvent
+from server.domain.clients import Client, get_client
 from server.domain.grants import Grant, find_grant, revoke_grant
-from server.domain.refresh_rotation import consume_refresh_token, find_replay, keep_replay, revoke_for_reuse
-from server.domain.refresh_tokens import RefreshToken, find_refresh_token, issue_refresh_token
+from server.domain.refresh_rotation import Refreshed, find_retry, refresh, revoke_for_reuse
+from server.domain.refresh_tokens import KnownRefreshToken, find_refresh_token
 from server.domain.unit_of_work import UnitOfWork
+from server.domain.usability import is_usable
 from server.domain.users import get_user
-from server.infra.keyring import KeyringError, open_with_secret
-from tests.domain.factories import audited, last_audited, make_client, make_grant
+from server.infra.keyring import Keyring, create_keyring, load_keyring
+from tests.domain.factories import audited, last_audited, make_client, make_grant, make_refresh_token
 from tests.support.application import Gatepost
 from tests.support.clock import FrozenClock
 
@@ -29,25 +32,33 @@ class Family:
     work: UnitOfWork
     grant: Grant
 
+    @property
+    def client(self) -> Client:
+        return get_client(self.work, self.grant.client_id)
+
     def first(self) -> str:
-        return issue_refresh_token(self.work, self.grant)
+        return make_refresh_token(self.work, self.grant)
 
-    def row(self, token: str) -> RefreshToken:
-        row = find_refresh_token(self.work, token)
-        assert row is not None
-        return row
+    def known(self, token: str) -> KnownRefreshToken:
+        known = find_refresh_token(self.work, token)
+        assert known is not None
+        return known
 
-    def rotate(self, token: str, scope: str = SCOPE) -> tuple[str, dict[str, Any]]:
-        """What the refresh grant does: spends the token, issues its successor, keeps the answer."""
-        row = self.row(token)
-        assert consume_refresh_token(self.work, row)
-        successor = issue_refresh_token(self.work, self.grant, predecessor=row)
-        response = {"access_token": "at " + successor, "refresh_token": successor, "expires_in": 3600}
-        keep_replay(self.work, row, token, scope, response)
-        return successor, response
+    def refresh(self, token: str, client: Client | None = None, asked: str | None = None) -> Refreshed | None:
+        return refresh(self.work, client or self.client, token, asked)
 
-    def replay(self, token: str, client_id: str | None = None, scope: str = SCOPE) -> dict[str, Any] | None:
-        return find_replay(self.work, token, client_id or self.grant.client_id, scope)
+    def rotate(self, token: str, asked: str | None = None) -> Refreshed:
+        refreshed = self.refresh(token, asked=asked)
+        assert refreshed is not None
+        return refreshed
+
+    def next(self, token: str) -> str:
+        successor = self.rotate(token).successor
+        assert successor is not None
+        return successor
+
+    def retry(self, token: str, client: Client | None = None, asked: str | None = None) -> Refreshed | None:
+        return find_retry(self.work, client or self.client, token, self.known(token), asked)
 
 
 @pytest.fixture
@@ -55,123 +66,186 @@ def family(work: UnitOfWork) -> Family:
     return Family(work, make_grant(work, scope=SCOPE))
 
 
+def issued(refreshed: Refreshed | None) -> tuple[object, ...] | None:
+    """What an answer is computed from."""
+    if refreshed is None:
+        return None
+    return (refreshed.successor, refreshed.jti, refreshed.at, refreshed.grant.id, refreshed.user.id)
+
+
 # ------------------------------------------------------------------------------------------------------------- consume
 
 
 @pytest.mark.spec("RFC 9700 §4.14.2")
 def test_token_is_consumed_once(work: UnitOfWork, family: Family, clock: FrozenClock) -> None:
-    row = family.row(family.first())
+    token = family.first()
     clock.advance(5)
     consumed_at = work.now
-    assert consume_refresh_token(work, row)
+    refreshed = family.rotate(token)
     clock.advance(5)
-    assert not consume_refresh_token(work, row)
-    work.db.refresh(row)
-    assert row.consumed_at == row.last_used_at == consumed_at
+    assert family.refresh(token) is None
+    row = family.known(token).row
+    assert row.consumed_at == row.last_used_at == refreshed.at == consumed_at
+    assert (refreshed.grant.id, refreshed.user.id) == (family.grant.id, family.grant.user_id)
 
 
-@pytest.mark.spec("R-08")
-def test_token_is_consumed_once_when_two_requests_read_it_before(gatepost: Gatepost) -> None:
+def test_token_is_consumed_once_when_two_requests_send_it(gatepost: Gatepost) -> None:
     with gatepost.work() as work:
-        row = find_refresh_token(work, issue_refresh_token(work, make_grant(work)))
-        assert row is not None
-    with gatepost.work() as work:
-        assert consume_refresh_token(work, work.db.merge(row, load=False))
-    with gatepost.work() as work:
-        stale = work.db.merge(row, load=False)
-        assert stale.consumed_at is None
-        assert not consume_refresh_token(work, stale)
+        family = Family(work, make_grant(work))
+        client, token = family.client, family.first()
+    with gatepost.work() as one, gatepost.work() as other:
+        assert refresh(one, client, token, None)
+        assert refresh(other, client, token, None) is None
 
 
 def test_token_is_free_again_when_the_transaction_that_consumed_it_fails(gatepost: Gatepost) -> None:
     with gatepost.work() as work:
-        token = issue_refresh_token(work, make_grant(work))
+        family = Family(work, make_grant(work))
+        client, token = family.client, family.first()
 
     def fail() -> None:
         with gatepost.work() as work:
-            row = find_refresh_token(work, token)
-            assert row is not None
-            assert consume_refresh_token(work, row)
+            work.db.connection()
+            assert refresh(work, client, token, None)
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
         fail()
     with gatepost.work() as work:
-        row = find_refresh_token(work, token)
-        assert row is not None
-        assert consume_refresh_token(work, row)
+        assert refresh(work, client, token, None)
 
 
-# -------------------------------------------------------------------------------------------------------------- replay
-
-
-@pytest.mark.spec("R-07")
-def test_very_same_response_comes_again_when_the_answer_was_lost(family: Family, clock: FrozenClock) -> None:
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda work, family: revoke_grant(work, family.grant, "signed_out"),
+        lambda work, family: setattr(get_user(work, family.grant.user_id), "disabled_at", work.now),
+        lambda work, family: setattr(family.grant, "expires_at", work.now),
+    ],
+    ids=["grant revoked", "person disabled", "grant expired"],
+)
+def test_statement_and_choke_point_agree_on_what_is_over(
+    work: UnitOfWork, family: Family, end: Callable[[UnitOfWork, Family], object]
+) -> None:
     token = family.first()
-    _, response = family.rotate(token)
+    known = family.known(token)
+    assert is_usable(work.now, known.grant, known.user)
+    end(work, family)
+    work.db.flush()
+    known = family.known(token)
+    assert not is_usable(work.now, known.grant, known.user)
+    assert family.refresh(token) is None
+    assert family.known(token).row.consumed_at is None
+
+
+def test_statement_accepts_what_lives_a_moment_longer(work: UnitOfWork, family: Family) -> None:
+    token = family.first()
+    family.grant.expires_at = work.now + timedelta(microseconds=1)
+    assert family.refresh(token)
+
+
+def test_token_stays_when_another_client_sends_it(work: UnitOfWork, family: Family) -> None:
+    token = family.first()
+    assert family.refresh(token, client=make_client(work)) is None
+    assert family.known(token).row.consumed_at is None
+
+
+def test_rotation_is_audited_with_the_grant(work: UnitOfWork, family: Family) -> None:
+    family.rotate(family.first())
+    (row,) = audited(work, AuditEvent.REFRESH_TOKEN_ROTATED)
+    assert (row.user_id, row.client_id) == (family.grant.user_id, family.grant.client_id)
+    assert row.details == {"grant_id": family.grant.id}
+
+
+def test_use_of_a_token_that_stays_is_audited_with_the_grant(work: UnitOfWork) -> None:
+    client = make_client(work, rotate_refresh_tokens=False)
+    family = Family(work, make_grant(work, client))
+    token = family.first()
+    family.rotate(token)
+    row = audited(work, AuditEvent.TOKEN_ISSUED)[-1]
+    assert (row.client_id, row.details) == (client.id, {"grant_id": family.grant.id})
+    assert audited(work, AuditEvent.REFRESH_TOKEN_ROTATED) == []
+
+
+# --------------------------------------------------------------------------------------------------------------- retry
+
+
+def test_very_same_answer_comes_again_when_it_was_lost(family: Family, clock: FrozenClock) -> None:
+    token = family.first()
+    first = issued(family.rotate(token))
     for _ in range(5):
         clock.advance(5)
-        assert family.replay(token) == response
+        assert issued(family.retry(token)) == first
 
 
 @pytest.mark.parametrize(("seconds", "is_told"), [(0, True), (29.999, True), (30, True), (30.001, False), (31, False)])
-@pytest.mark.spec("R-09")
-def test_replay_ends_to_the_second_of_its_window(
+def test_retry_ends_to_the_second_of_its_window(
     family: Family, clock: FrozenClock, seconds: float, is_told: bool
 ) -> None:
     token = family.first()
     family.rotate(token)
     clock.advance(seconds)
-    assert (family.replay(token) is not None) is is_told
+    assert (family.retry(token) is not None) is is_told
 
 
-def test_replay_is_not_there_before_the_token_was_used(family: Family) -> None:
-    assert family.replay(family.first()) is None
+def test_nothing_is_retried_before_the_token_was_used(family: Family) -> None:
+    assert family.retry(family.first()) is None
 
 
-@pytest.mark.spec("R-09", "INV-03")
-def test_replay_ends_when_the_successor_is_used(family: Family, clock: FrozenClock) -> None:
+def test_retry_ends_when_the_successor_is_used(family: Family, clock: FrozenClock) -> None:
     first = family.first()
-    second, _ = family.rotate(first)
+    second = family.next(first)
     clock.advance(1)
-    third, response = family.rotate(second)
-    assert family.replay(first) is None
-    assert family.row(first).replay is None
-    assert family.replay(second) == response
-    family.rotate(third)
-    assert family.replay(second) is None
+    refreshed = family.rotate(second)
+    assert family.retry(first) is None
+    assert issued(family.retry(second)) == issued(refreshed)
+    assert refreshed.successor is not None
+    family.rotate(refreshed.successor)
+    assert family.retry(second) is None
 
 
-def test_replay_is_refused_when_another_client_asks(work: UnitOfWork, family: Family) -> None:
+def test_retry_is_refused_when_another_client_asks(work: UnitOfWork, family: Family) -> None:
     token = family.first()
     family.rotate(token)
-    assert family.replay(token, client_id=make_client(work).id) is None
+    assert family.retry(token, client=make_client(work)) is None
 
 
-@pytest.mark.parametrize("scope", ["openid", "", "openid offline_access email", "offline_access openid"])
-def test_replay_is_refused_when_another_scope_is_asked_for(family: Family, scope: str) -> None:
+@pytest.mark.parametrize(("asked", "again"), [(None, "openid"), ("openid", None), ("openid", "offline_access")])
+def test_retry_is_refused_when_another_scope_is_asked_for(family: Family, asked: str | None, again: str | None) -> None:
     token = family.first()
-    family.rotate(token)
-    assert family.replay(token, scope=scope) is None
+    family.rotate(token, asked)
+    assert family.retry(token, asked=again) is None
+    assert family.retry(token, asked=asked) is not None
 
 
-@pytest.mark.parametrize("token", ["", "rt_unknown", "unknown"])
-def test_replay_is_refused_when_the_token_is_unknown(family: Family, token: str) -> None:
-    assert family.replay(token) is None
-
-
-def test_response_is_sealed_under_the_presented_token(family: Family) -> None:
+def test_retry_is_answered_when_the_keyring_has_another_active_key_by_now(
+    work: UnitOfWork, family: Family, tmp_path: Path
+) -> None:
     token = family.first()
-    successor, response = family.rotate(token)
-    row = family.row(token)
-    stored = " ".join(str(getattr(row, column.name)) for column in RefreshToken.__table__.columns)
-    assert successor not in stored
-    assert response["access_token"] not in stored
-    assert row.replay is not None
-    for secret in (row.token_digest, successor, row.id, ""):
-        with pytest.raises(KeyringError):
-            open_with_secret(secret, row.replay, "gatepost refresh replay")
-    assert successor.encode() in open_with_secret(token, row.replay, "gatepost refresh replay")
+    first = issued(family.rotate(token))
+    mine = work.runtime.keyring
+    create_keyring(tmp_path / "other")
+    other = load_keyring(tmp_path / "other")
+    assert issued(family.retry(token)) == first
+    both = Keyring({**other._keys, **mine._keys}, other.active)
+    object.__setattr__(work.runtime, "keyring", both)
+    try:
+        assert issued(family.retry(token)) == first
+        object.__setattr__(work.runtime, "keyring", other)
+        assert family.retry(token) is None
+    finally:
+        object.__setattr__(work.runtime, "keyring", mine)
+
+
+def test_successors_differ_from_token_to_token_and_from_their_ids(family: Family) -> None:
+    seen = {family.first() for _ in range(3)}
+    for token in list(seen):
+        refreshed = family.rotate(token)
+        assert refreshed.successor is not None
+        assert refreshed.jti is not None
+        assert refreshed.jti not in refreshed.successor
+        seen |= {refreshed.successor, refreshed.jti}
+    assert len(seen) == 9
 
 
 class TestWithoutWindow:
@@ -186,11 +260,10 @@ class TestWithoutWindow:
         with gatepost.work() as work:
             yield work
 
-    def test_nothing_is_kept_or_told_again(self, family: Family) -> None:
+    def test_nothing_is_told_again(self, family: Family) -> None:
         token = family.first()
         family.rotate(token)
-        assert family.replay(token) is None
-        assert family.row(token).replay is None
+        assert family.retry(token) is None
 
 
 # --------------------------------------------------------------------------------------------------------------- reuse
@@ -206,9 +279,9 @@ def test_family_ends_for_good_and_audited_when_a_spent_token_comes_back(gatepost
 
     def refuse() -> None:
         with gatepost.work() as work:
-            row = find_refresh_token(work, token)
-            assert row is not None
-            revoke_for_reuse(work, row, presented_by="another-client")
+            known = find_refresh_token(work, token)
+            assert known is not None
+            revoke_for_reuse(work, known, presented_by="another-client")
             raise RuntimeError
 
     with pytest.raises(RuntimeError):
@@ -224,22 +297,22 @@ def test_family_ends_for_good_and_audited_when_a_spent_token_comes_back(gatepost
 
 
 def test_reuse_is_audited_once_when_the_family_has_ended_already(work: UnitOfWork, family: Family) -> None:
-    row = family.row(family.first())
+    known = family.known(family.first())
     for _ in range(3):
-        revoke_for_reuse(work, row, presented_by=row.client_id)
+        revoke_for_reuse(work, known, presented_by=known.row.client_id)
     assert len(audited(work, AuditEvent.REFRESH_TOKEN_REUSED)) == 1
     assert len(audited(work, AuditEvent.GRANT_REVOKED)) == 1
 
 
 def test_other_grants_of_the_person_stay_when_one_family_ends(work: UnitOfWork, family: Family) -> None:
     other = make_grant(work, make_client(work), get_user(work, family.grant.user_id))
-    revoke_for_reuse(work, family.row(family.first()), presented_by="x")
+    revoke_for_reuse(work, family.known(family.first()), presented_by="x")
     assert other.revoked_at is None
 
 
 def test_reason_of_an_earlier_end_stays_when_a_token_comes_back(work: UnitOfWork, family: Family) -> None:
-    row = family.row(family.first())
+    known = family.known(family.first())
     revoke_grant(work, family.grant, "signed_out")
-    revoke_for_reuse(work, row, presented_by=row.client_id)
+    revoke_for_reuse(work, known, presented_by=known.row.client_id)
     assert family.grant.revocation_reason == "signed_out"
     assert audited(work, AuditEvent.REFRESH_TOKEN_REUSED) == []

@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 from authlib.oauth2.rfc6749 import grants
 
 from server.domain import audit_log, scopes
 from server.domain.audit_events import AuditEvent
 from server.domain.clients import Client
-from server.domain.grants import Grant, find_grant
 from server.domain.policy.lifetimes import is_expired
-from server.domain.refresh_rotation import consume_refresh_token, find_replay, keep_replay, revoke_for_reuse
-from server.domain.refresh_tokens import RefreshToken, find_refresh_token, issue_refresh_token, touch_refresh_token
+from server.domain.refresh_rotation import Refreshed, find_retry, refresh, revoke_for_reuse
+from server.domain.refresh_tokens import KnownRefreshToken, find_refresh_token
 from server.domain.usability import why_unusable
-from server.domain.users import User, find_user
+from server.infra import secrets
 from server.protocol.client_authentication.client_secret import authenticate_client
 from server.protocol.errors import InvalidGrant, InvalidRequest, InvalidScope, UnauthorizedClient
 from server.protocol.registered_client import RegisteredClient
 from server.protocol.request import ProtocolRequest
+from server.protocol.tokens.access_token import Issuance
 from server.protocol.tokens.id_token import Authorized
-from server.protocol.tokens.token_response import TokenAnswer, respond_to_grant
-
-
-@dataclass(frozen=True)
-class PresentedRefreshToken:
-    """A refresh token with everything it stands for."""
-
-    token: str
-    row: RefreshToken
-    grant: Grant
-    user: User
-    #: What the new access token may do: the requested part of the grant.
-    requested: frozenset[str]
+from server.protocol.tokens.token_response import TokenAnswer, check_can_sign, respond_to_grant
 
 
 def _refusal(detail: str) -> InvalidGrant:
@@ -41,7 +26,7 @@ def _refusal(detail: str) -> InvalidGrant:
 
 
 class RefreshTokenGrant(grants.RefreshTokenGrant):
-    """RFC 6749 §6 in order: client, token, client match, scope; then consume, then issue."""
+    """RFC 6749 §6: who asks is proven first; whether the token may be used, the statement that spends it decides."""
 
     request: ProtocolRequest
 
@@ -50,95 +35,77 @@ class RefreshTokenGrant(grants.RefreshTokenGrant):
         return authenticate_client(self.request)
 
     def validate_token_request(self) -> None:
-        """Proves everything that can be proven before the token is spent.
+        """Proves who asks, and that no more is asked than was granted.
 
         Raises:
             InvalidClient, UnauthorizedClient, InvalidRequest: as RFC 6749 §5.2 says.
-            InvalidGrant: when the token is unknown, another client's, or ended.
             InvalidScope: when more is asked than was granted.
         """
         client = self.authenticate_token_endpoint_client()
         if not client.check_grant_type(self.GRANT_TYPE):
             raise UnauthorizedClient("The client may not use this grant type.")
-        token = self.request.parameters.get("refresh_token")
-        if token is None:
+        if self.request.parameters.get("refresh_token") is None:
             raise InvalidRequest("refresh_token is missing.")
-        row = find_refresh_token(self.request.work, token)
-        if row is None:
-            raise _refusal("unknown")
-        grant, user = self._get_grant_and_user(row)
-        if row.consumed_at is None:
-            self._check_live(row, client.row)
-        requested = self._requested_scopes(grant, is_spent=row.consumed_at is not None)
-        self.request.refresh_token = PresentedRefreshToken(token, row, grant, user, requested)
-
-    def _get_grant_and_user(self, row: RefreshToken) -> tuple[Grant, User]:
-        work = self.request.work
-        grant = find_grant(work, row.grant_id)
-        user = find_user(work, grant.user_id) if grant else None
-        reason = why_unusable(work.now, grant, user)
-        if grant is None or user is None or reason is not None:
-            raise _refusal(reason or "")
-        return grant, user
-
-    def _check_live(self, row: RefreshToken, client: Client) -> None:
-        if row.client_id != client.id:
-            raise _refusal("another client's")
-        if is_expired(self.request.work.now, row.expires_at):
-            raise _refusal("expired")
-
-    def _requested_scopes(self, grant: Grant, *, is_spent: bool) -> frozenset[str]:
-        requested = scopes.parse(self.request.parameters.get("scope"))
-        # A spent token is not told about its scope: what it asks for matters to the replay alone.
-        if not requested <= grant.scope_set and not is_spent:
-            raise InvalidScope("More is asked for than was granted.")
-        return requested or grant.scope_set
 
     def create_token_response(self) -> TokenAnswer:  # type: ignore[override]  # Authlib's stub says str
-        """Spends the token and issues its successor; a spent token is a retry or a reuse.
+        """Spends the token and issues what follows it; a spent token is a retry or a reuse.
 
         Raises:
-            InvalidGrant: on reuse, after the family was ended.
+            InvalidGrant: when the token is unknown, another client's, ended, or was used before: then its family is
+                ended too.
+            InvalidScope: when more is asked than was granted.
         """
-        presented: PresentedRefreshToken = self.request.refresh_token
-        client = self.request.client.row
-        if not (client.rotate_refresh_tokens or presented.row.consumed_at):
-            response = self._issue_without_rotation(presented, client)
-        elif presented.row.consumed_at is None and consume_refresh_token(self.request.work, presented.row):
-            response = self._issue_successor(presented, client)
-        else:
-            response = self._replay_or_revoke(presented, client)
-        return 200, response, list(self.TOKEN_RESPONSE_HEADER)
+        work, client = self.request.work, self.request.client.row
+        token = self.request.parameters.get("refresh_token") or ""
+        asked = self._asked_scope(token)
+        check_can_sign(work, client)
+        refreshed = refresh(work, client, token, asked) or self._retried(client, token, asked)
+        granted = scopes.parse(asked) if asked is not None else refreshed.grant.scope_set
+        issuance = Issuance(refreshed.at, refreshed.jti or secrets.new_id())
+        authorized = Authorized(client, refreshed.user, refreshed.grant, granted, issuance)
+        return 200, respond_to_grant(work, authorized, refreshed.successor), list(self.TOKEN_RESPONSE_HEADER)
 
-    def _issue_without_rotation(self, presented: PresentedRefreshToken, client: Client) -> dict[str, Any]:
+    def _asked_scope(self, token: str) -> str | None:
+        """The part of the grant that is asked for; None for all of it, said or not."""
+        requested = scopes.parse(self.request.parameters.get("scope"))
+        known = find_refresh_token(self.request.work, token) if requested else None
+        if known is None or requested == known.grant.scope_set:
+            return None
+        # A spent token is not told about its scope: what it asks for matters to the retry alone.
+        if not requested <= known.grant.scope_set and self._is_live(known):
+            raise InvalidScope("More is asked for than was granted.")
+        return scopes.format_scopes(requested)
+
+    def _is_live(self, known: KnownRefreshToken) -> bool:
+        work, row = self.request.work, known.row
+        is_theirs = row.client_id == self.request.client.row.id
+        is_open = row.consumed_at is None and not is_expired(work.now, row.expires_at)
+        return is_theirs and is_open and why_unusable(work.now, known.grant, known.user) is None
+
+    def _retried(self, client: Client, token: str, asked: str | None) -> Refreshed:
+        """What a refused token may have after all: the answer that spent it, if this is a retry of that request.
+
+        Raises:
+            InvalidGrant: when it is not; a reuse ends the family.
+        """
         work = self.request.work
-        touch_refresh_token(work, presented.row, presented.grant)
-        authorized = Authorized(client, presented.user, presented.grant, presented.requested)
-        return respond_to_grant(work, authorized, refresh_token=None)
-
-    def _issue_successor(self, presented: PresentedRefreshToken, client: Client) -> dict[str, Any]:
-        work, grant = self.request.work, presented.grant
-        successor = issue_refresh_token(work, grant, predecessor=presented.row)
-        authorized = Authorized(client, presented.user, grant, presented.requested)
-        response = respond_to_grant(work, authorized, successor)
-        keep_replay(work, presented.row, presented.token, scopes.format_scopes(presented.requested), response)
-        audit_log.record(
-            work, AuditEvent.REFRESH_TOKEN_ROTATED, user_id=grant.user_id, client_id=client.id, grant_id=grant.id
-        )
-        return response
-
-    def _replay_or_revoke(self, presented: PresentedRefreshToken, client: Client) -> dict[str, Any]:
-        work = self.request.work
-        scope = scopes.format_scopes(presented.requested)
-        response = find_replay(work, presented.token, client.id, scope)
-        if response is None:
-            revoke_for_reuse(work, presented.row, presented_by=client.id)
+        known = find_refresh_token(work, token)
+        if known is None:
+            raise _refusal("unknown")
+        reason = why_unusable(work.now, known.grant, known.user)
+        if reason is not None:
+            raise _refusal(reason)
+        if known.row.consumed_at is None:
+            raise _refusal("another client's" if known.row.client_id != client.id else "expired")
+        refreshed = find_retry(work, client, token, known, asked)
+        if refreshed is None:
+            revoke_for_reuse(work, known, presented_by=client.id)
             raise _refusal("used before; the family was revoked")
         audit_log.record(
             work,
             AuditEvent.REFRESH_TOKEN_REPLAYED,
-            user_id=presented.user.id,
+            user_id=known.user.id,
             client_id=client.id,
-            grant_id=presented.grant.id,
+            grant_id=known.grant.id,
         )
-        return response
+        return refreshed

@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from server.domain import scopes, signing_keys
-from server.domain.access_tokens import is_revoked
-from server.domain.clients import Client, find_client
-from server.domain.grants import Grant, find_grant
+from server.domain.access_tokens import standing_of
+from server.domain.clients import Client, registered_client
+from server.domain.grants import Grant
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.usability import why_unusable
-from server.domain.users import User, find_user
-from server.infra import jose, secrets
+from server.domain.users import User
+from server.infra import jose
 
 TYP: Final = "at+jwt"
 
@@ -49,8 +49,16 @@ class IssuedAccessToken:
     expires_in: int
 
 
+@dataclass(frozen=True)
+class Issuance:
+    """When and under which id tokens are issued: a retried refresh repeats both."""
+
+    at: datetime
+    jti: str
+
+
 def issue_access_token(
-    work: UnitOfWork, client: Client, granted: frozenset[str], grant: Grant | None
+    work: UnitOfWork, client: Client, granted: frozenset[str], grant: Grant | None, issuance: Issuance
 ) -> IssuedAccessToken:
     """Signs an access token for `grant`, or for the client itself when there is none (RFC 9068 §2.2).
 
@@ -58,7 +66,7 @@ def issue_access_token(
 
     The `sub` of a client's own token is its `client_id`, which no user's id can be (RFC 9068 §5, RFC 9700 §4.15).
     """
-    issued = int(work.now.timestamp())
+    issued = int(issuance.at.timestamp())
     expires = issued + work.settings.access_token_lifetime
     if grant is not None:
         expires = min(expires, int(grant.expires_at.timestamp()))
@@ -69,7 +77,7 @@ def issue_access_token(
         "client_id": client.id,
         "iat": issued,
         "exp": expires,
-        "jti": secrets.new_id(),
+        "jti": issuance.jti,
     }
     if granted:
         claims["scope"] = scopes.format_scopes(granted)
@@ -79,7 +87,7 @@ def issue_access_token(
         claims["acr"] = grant.acr
         claims["amr"] = grant.amr
     algorithm = client.access_token_signed_response_alg
-    token = jose.sign(claims, signing_keys.signing_key(work, algorithm), algorithm, TYP)
+    token = jose.sign(claims, signing_keys.signing_key(work, algorithm, issuance.at), algorithm, TYP)
     return IssuedAccessToken(token, expires - issued)
 
 
@@ -94,18 +102,14 @@ def verify_access_token(work: UnitOfWork, token: str) -> VerifiedAccessToken:
     # RFC 9068 §4: without this an ID token would pass.
     if decoded.header.get("typ") != TYP or claims.get("iss") != work.settings.issuer:
         raise jose.InvalidToken("The token is not an access token of this issuer.")
-    if claims["exp"] <= work.now.timestamp() or is_revoked(work, claims["jti"]):
+    now = work.now
+    if claims["exp"] <= now.timestamp():
         raise jose.InvalidToken("The access token has expired or was revoked.")
-    client = find_client(work, claims["client_id"])
-    grant, user = _find_grant_and_user(work, claims)
-    reason = why_unusable(work.now, client, *((grant, user) if "grant_id" in claims else ()))
+    client = registered_client(work, claims["client_id"])
+    standing = standing_of(work, claims["jti"], claims.get("grant_id"))
+    behind = (standing.grant, standing.user) if "grant_id" in claims else ()
+    is_over = standing.is_revoked or why_unusable(now, client, *behind) is not None
     # A token that is older than its client was an earlier client's of the same id.
-    if reason is not None or client is None or claims["iat"] < int(client.created_at.timestamp()):
+    if is_over or client is None or claims["iat"] < int(client.created_at.timestamp()):
         raise jose.InvalidToken("The access token has expired or was revoked.")
-    return VerifiedAccessToken(claims, client, grant, user)
-
-
-def _find_grant_and_user(work: UnitOfWork, claims: Mapping[str, Any]) -> tuple[Grant | None, User | None]:
-    if "grant_id" not in claims:
-        return None, None
-    return find_grant(work, claims["grant_id"]), find_user(work, claims["sub"])
+    return VerifiedAccessToken(claims, client, standing.grant, standing.user)

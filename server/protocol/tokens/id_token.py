@@ -12,6 +12,7 @@ from server.domain.grants import Grant
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import User
 from server.infra import jose
+from server.protocol.tokens.access_token import Issuance
 
 TYP: Final = "JWT"
 
@@ -24,6 +25,7 @@ class Authorized:
     user: User
     grant: Grant
     scopes: frozenset[str]
+    issuance: Issuance
 
 
 def issue_id_token(work: UnitOfWork, authorized: Authorized, access_token: str, nonce: str | None) -> str:
@@ -33,7 +35,7 @@ def issue_id_token(work: UnitOfWork, authorized: Authorized, access_token: str, 
     """
     client, user, grant = authorized.client, authorized.user, authorized.grant
     algorithm = client.id_token_signed_response_alg
-    issued = int(work.now.timestamp())
+    issued = int(authorized.issuance.at.timestamp())
     claims: dict[str, Any] = (
         claims_of(user, authorized.scopes & ID_TOKEN_SCOPES) if client.id_token_claims == "full" else {}
     )
@@ -51,7 +53,7 @@ def issue_id_token(work: UnitOfWork, authorized: Authorized, access_token: str, 
     }
     if nonce is not None:
         claims["nonce"] = nonce
-    return jose.sign(claims, signing_keys.signing_key(work, algorithm), algorithm, TYP)
+    return jose.sign(claims, signing_keys.signing_key(work, algorithm, authorized.issuance.at), algorithm, TYP)
 
 
 def verify_id_token_hint(work: UnitOfWork, token: str) -> dict[str, Any]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from server.domain import audit_log, scopes
+from server.domain import audit_log, scopes, signing_keys
 from server.domain.audit_events import AuditEvent
 from server.domain.clients import Client
 from server.domain.unit_of_work import UnitOfWork
-from server.protocol.tokens.access_token import IssuedAccessToken, issue_access_token
+from server.infra import secrets
+from server.protocol.tokens.access_token import Issuance, IssuedAccessToken, issue_access_token
 from server.protocol.tokens.id_token import Authorized, issue_id_token
 
 #: Status, body and headers, as Authlib passes them on.
@@ -19,27 +20,34 @@ def respond_to_grant(
     work: UnitOfWork, authorized: Authorized, refresh_token: str | None, nonce: str | None = None
 ) -> dict[str, Any]:
     """Tokens for what a person allowed: access token, ID token when `openid` was granted, refresh token if given."""
-    access_token = issue_access_token(work, authorized.client, authorized.scopes, authorized.grant)
+    access_token = issue_access_token(work, authorized.client, authorized.scopes, authorized.grant, authorized.issuance)
     response = _response(access_token, authorized.scopes)
     if scopes.OPENID in authorized.scopes:
         response["id_token"] = issue_id_token(work, authorized, access_token.token, nonce)
     if refresh_token is not None:
         response["refresh_token"] = refresh_token
-    audit_log.record(
-        work,
-        AuditEvent.TOKEN_ISSUED,
-        user_id=authorized.user.id,
-        client_id=authorized.client.id,
-        scopes=sorted(authorized.scopes),
-        grant_id=authorized.grant.id,
-    )
     return response
 
 
 def respond_to_client(work: UnitOfWork, client: Client, granted: frozenset[str]) -> dict[str, Any]:
     """A token for the client itself; never a refresh token (RFC 6749 §4.4.3)."""
-    audit_log.record(work, AuditEvent.TOKEN_ISSUED, client_id=client.id, scopes=sorted(granted))
-    return _response(issue_access_token(work, client, granted, None), granted)
+    audit_log.record_soon(work, AuditEvent.TOKEN_ISSUED, client_id=client.id, scopes=sorted(granted))
+    return _response(issue_access_token(work, client, granted, None, issuance_now(work)), granted)
+
+
+def check_can_sign(work: UnitOfWork, client: Client) -> None:
+    """Makes sure that the keys for the client's tokens are at hand, before anything is spent for them.
+
+    Raises:
+        NoSigningKey: when the deployment has none, which boot prevents.
+    """
+    for algorithm in (client.access_token_signed_response_alg, client.id_token_signed_response_alg):
+        signing_keys.signing_key(work, algorithm)
+
+
+def issuance_now(work: UnitOfWork) -> Issuance:
+    """At this moment, under a new id."""
+    return Issuance(work.now, secrets.new_id())
 
 
 def _response(access_token: IssuedAccessToken, granted: frozenset[str]) -> dict[str, Any]:

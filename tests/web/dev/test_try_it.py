@@ -11,13 +11,14 @@ from werkzeug.test import Client, TestResponse
 
 from server.app import create_app, create_dev_app
 from server.config import Settings
-from server.domain import demo_seed, signing_keys, tables
+from server.domain import demo_seed, signing_keys
 from server.domain.actor import OPERATOR
 from server.domain.unit_of_work import UnitOfWork, open_runtime
 from server.infra import jose
 from server.infra.clock import SystemClock
-from server.infra.database import open_engine, open_session
+from server.infra.database import open_session
 from server.infra.keyring import create_keyring
+from server.infra.migrations import upgrade
 from server.web.dev import try_it
 from server.web.dev.exchanges import DemoClient, mask, shorten
 from server.web.dev.runs import Run, RunStore
@@ -43,9 +44,7 @@ def settings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture(scope="module")
 def credentials(settings: Settings) -> demo_seed.DemoCredentials:
     create_keyring(settings.keys_dir)
-    engine = open_engine(settings)
-    tables.METADATA.create_all(engine)
-    engine.dispose()
+    upgrade(settings)
     with open_session(settings) as db:
         work = UnitOfWork(open_runtime(settings), db, OPERATOR)
         signing_keys.ensure_keys(work)
