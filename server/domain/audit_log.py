@@ -23,6 +23,7 @@ def record(
     **details: Detail,
 ) -> None:
     """Writes one audit row; it stands or falls with the transaction it belongs to."""
+    work.runtime.metrics.tell(event.value)
     insert_record(work.db, row_of(work, event, user_id=user_id, client_id=client_id, **details))
 
 
@@ -38,6 +39,7 @@ def record_soon(
 
     Where no process waits for rows, or too many wait, it is written as by `record`: the caller commits.
     """
+    work.runtime.metrics.tell(event.value)
     row = row_of(work, event, user_id=user_id, client_id=client_id, **details)
     if not work.runtime.audit_queue.offer(row):
         insert_record(work.db, row)
@@ -51,8 +53,7 @@ def row_of(
     client_id: str | None = None,
     **details: Detail,
 ) -> AuditValues:
-    """The row that `record` writes, for a statement that writes it together with the act."""
-    work.runtime.metrics.tell(event.value)
+    """The row that `record` writes, for a statement that writes it together with the act, and then `tell`s of it."""
     actor = work.actor
     return {
         "at": work.now,

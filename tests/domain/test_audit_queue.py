@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
+import subprocess
+import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +29,8 @@ from server.infra.keyring import create_keyring
 from server.infra.migrations import upgrade
 from tests.support.application import Gatepost
 from tests.support.clock import FrozenClock
+from tests.support.flow import basic
+from tests.support.servers import clean_environment, start_server
 
 ACTOR = Actor("client", "a-client", "2001:db8::1", "curl/8 \u00e9 \u2028 \"'", "req_9")
 
@@ -155,6 +161,53 @@ def test_row_that_cannot_be_written_holds_up_no_other(
     queue.stop()
     assert [row.details["number"] for row in rows_in(gatepost.engine)] == [0, 1, 3, 4]
     assert "an audit row token.issued cannot be written" in caplog.text
+
+
+#: A server's worker ends like this: the main thread returns, and no exit handler runs.
+WORKER = """
+import multiprocessing, sys
+from server.config import Settings
+from server.domain.audit_queue import AuditQueue
+from tests.support.clock import FrozenClock
+
+def work():
+    queue = AuditQueue()
+    queue.start(Settings(_env_file=None, database_url=sys.argv[1]))
+    row = dict.fromkeys(("actor_id", "user_id", "client_id", "ip", "user_agent", "request_id"))
+    row |= {"at": FrozenClock().now(), "event": "token.issued", "actor_kind": "client", "details": {}}
+    for _ in range(100):
+        assert queue.offer(dict(row))
+
+child = multiprocessing.get_context("fork").Process(target=work)
+child.start()
+child.join()
+work()
+"""
+
+
+def test_last_rows_are_written_when_a_process_ends(gatepost: Gatepost) -> None:
+    url = gatepost.settings.database_url.get_secret_value()
+    subprocess.run([sys.executable, "-c", WORKER, url], check=True, timeout=60, env=clean_environment())
+    assert len(rows_in(gatepost.engine)) == 200
+
+
+@pytest.mark.slow
+def test_every_token_has_its_row_when_the_server_was_asked_to_end(tmp_path: Path) -> None:
+    settings = {"GATEPOST_SCOPES": '{"notes:read": "Read your notes"}'}
+    with start_server(tmp_path, workers=2, settings=settings) as server:
+        words = ("clients", "create", "A machine", "--type", "machine", "--client-id", "robot", "--scope", "notes:read")
+        headers = basic("robot", server.run_json(*words)["client_secret"])
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{server.port}/oauth/token", data=b"grant_type=client_credentials", headers=headers
+        )
+        for _ in range(60):
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                assert answer.status == 200
+        assert server.stop() == 0
+    connection = sqlite3.connect(tmp_path / "gatepost.sqlite")
+    (count,) = connection.execute("SELECT count(*) FROM audit_events WHERE event = 'token.issued'").fetchone()
+    connection.close()
+    assert count == 60
 
 
 @pytest.mark.postgres
