@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ForeignKey, Select, bindparam, exists, select
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import ForeignKey, Select, bindparam, exists, insert, select, update
+from sqlalchemy.orm import Mapped, make_transient_to_detached, mapped_column
+from sqlalchemy.orm.attributes import set_committed_value
 
 from server.domain import audit_log, grants
 from server.domain.audit_events import AuditEvent
@@ -70,6 +71,15 @@ class Session(Base):
     ended_at: Mapped[datetime | None]
 
 
+# Built once: SQLAlchemy takes longer to build a statement than SQLite to run it.
+_BY_SECRET: Final = select(Browser).where(Browser.secret_digest == bindparam("digest"))
+_BY_PREVIOUS_SECRET: Final = select(Browser).where(Browser.previous_secret_digest == bindparam("digest"))
+_LOCKED = (
+    select(Browser).where(Browser.id == bindparam("id")).with_for_update().execution_options(populate_existing=True)
+)
+_BROWSERS, _SESSIONS = Base.metadata.tables["browsers"], Base.metadata.tables["sessions"]
+_UPDATE_BROWSER: Final = update(_BROWSERS).where(_BROWSERS.c.id == bindparam("browser_id"))
+_INSERT_SESSION: Final = insert(_SESSIONS)
 _HAS_SIGNED_IN: Final = select(
     exists().where(Session.browser_id == bindparam("browser_id"), Session.user_id == bindparam("user_id"))
 )
@@ -97,7 +107,7 @@ def find_browser(work: UnitOfWork, secret: str) -> Browser | None:
     """The browser whose cookie this is, or None."""
     if not secret.startswith(_SECRET_PREFIX):
         return None
-    return _presented(work, secret, select(Browser).where(Browser.secret_digest == secrets.digest(secret)))
+    return _presented(work, secret, _BY_SECRET)
 
 
 def find_superseded_browser(work: UnitOfWork, secret: str) -> Browser | None:
@@ -107,16 +117,14 @@ def find_superseded_browser(work: UnitOfWork, secret: str) -> Browser | None:
     double click. Whoever else knows it (session fixation) gets nothing.
     """
     since = work.now - timedelta(seconds=_SUPERSEDED_SECONDS)
-    query = select(Browser).where(
-        Browser.previous_secret_digest == secrets.digest(secret), Browser.secret_replaced_at > since
-    )
-    return _presented(work, secret, query)
+    return _presented(work, secret, _BY_PREVIOUS_SECRET.where(Browser.secret_replaced_at > since))
 
 
 def _presented(work: UnitOfWork, secret: str, query: Select[Browser]) -> Browser | None:
-    browser = work.db.scalars(query).one_or_none()
+    digest = secrets.digest(secret)
+    browser = work.db.scalars(query, {"digest": digest}).one_or_none()
     if browser is not None:
-        browser.presented_digest = secrets.digest(secret)
+        browser.presented_digest = digest
     return browser
 
 
@@ -128,16 +136,24 @@ def replace_secret(work: UnitOfWork, browser: Browser, signing_in: User | None =
             person who has just signed in there.
     """
     lock_browser(work, browser)
-    return _replace_secret(work, browser, signing_in)
+    return _replace_secret(work, browser, signing_in, browser.current_session_id)
 
 
-def _replace_secret(work: UnitOfWork, browser: Browser, signing_in: User | None) -> str:
+def _replace_secret(work: UnitOfWork, browser: Browser, signing_in: User | None, session_id: str | None) -> str:
     if browser.presented_digest != browser.secret_digest and not _has_just_signed_in(work, browser, signing_in):
         raise Denied(SESSION_CHANGED)
     secret = secrets.new_secret(_SECRET_PREFIX)
-    browser.previous_secret_digest = browser.presented_digest
-    browser.secret_digest = browser.presented_digest = secrets.digest(secret)
-    browser.secret_replaced_at = browser.last_seen_at = work.now
+    new = {
+        "previous_secret_digest": browser.presented_digest,
+        "secret_digest": secrets.digest(secret),
+        "secret_replaced_at": work.now,
+        "current_session_id": session_id,
+        "last_seen_at": work.now,
+    }
+    work.db.execute(_UPDATE_BROWSER, {"browser_id": browser.id, **new})
+    for name, value in new.items():
+        set_committed_value(browser, name, value)
+    browser.presented_digest = browser.secret_digest
     return secret
 
 
@@ -150,8 +166,7 @@ def lock_browser(work: UnitOfWork, browser: Browser) -> None:
         Denied: when housekeeping has just removed it.
     """
     work.db.flush()
-    query = select(Browser).where(Browser.id == browser.id).with_for_update()
-    if work.db.scalars(query.execution_options(populate_existing=True)).one_or_none() is None:
+    if work.db.scalars(_LOCKED, {"id": browser.id}).one_or_none() is None:
         raise Denied("Your session has just ended. Reload this page.")
 
 
@@ -162,13 +177,22 @@ def _has_just_signed_in(work: UnitOfWork, browser: Browser, user: User | None) -
 
 def start_session(work: UnitOfWork, browser: Browser, user: User, *, amr: list[str], acr: str) -> tuple[Session, str]:
     """Signs `user` in on `browser`, ending their earlier session there; returns the browser's new cookie secret too."""
+    session = _new_session(work, browser, user, amr, acr)
     lock_browser(work, browser)
-    is_new = browser.secret_replaced_at is None
-    secret = _replace_secret(work, browser, user)
-    if not is_new:
+    is_known = browser.secret_replaced_at is not None
+    secret = _replace_secret(work, browser, user, session.id)
+    if is_known:
         _end_sessions_of(work, browser, user)
+    work.db.execute(_INSERT_SESSION, {each.name: getattr(session, each.name) for each in _SESSIONS.columns})
+    # It is in the database now; the unit of work would take five times as long to put it there.
+    make_transient_to_detached(session)
+    work.db.add(session)
+    return session, secret
+
+
+def _new_session(work: UnitOfWork, browser: Browser, user: User, amr: list[str], acr: str) -> Session:
     ends_at = work.now + timedelta(seconds=work.settings.session_lifetime)
-    session = Session(
+    return Session(
         id=secrets.new_id(),
         browser_id=browser.id,
         user_id=user.id,
@@ -183,10 +207,6 @@ def start_session(work: UnitOfWork, browser: Browser, user: User, *, amr: list[s
         ends_at=ends_at,
         ended_at=None,
     )
-    work.db.add(session)
-    browser.current_session_id = session.id
-    work.db.flush()
-    return session, secret
 
 
 def _end_sessions_of(work: UnitOfWork, browser: Browser, user: User) -> None:

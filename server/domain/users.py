@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.domain import audit_log
@@ -48,6 +48,9 @@ class User(Base):
     def display_name(self) -> str:
         """The name, or the address of somebody who gave none."""
         return self.name or self.email
+
+
+_BY_EMAIL: Final = select(User).where(User.email_key == bindparam("email_key"))
 
 
 def email_key(email: str) -> str:
@@ -110,7 +113,7 @@ def find_user_by_email(work: UnitOfWork, email: str) -> User | None:
     key = email_key(email)
     if not _EMAIL.fullmatch(key):
         return None
-    return work.db.scalars(select(User).where(User.email_key == key)).one_or_none()
+    return work.db.scalars(_BY_EMAIL, {"email_key": key}).one_or_none()
 
 
 def get_user(work: UnitOfWork, id_or_email: str) -> User:
