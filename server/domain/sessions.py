@@ -74,10 +74,9 @@ class Session(Base):
 # Built once: SQLAlchemy takes longer to build a statement than SQLite to run it.
 _BY_SECRET: Final = select(Browser).where(Browser.secret_digest == bindparam("digest"))
 _BY_PREVIOUS_SECRET: Final = select(Browser).where(Browser.previous_secret_digest == bindparam("digest"))
-_LOCKED = (
-    select(Browser).where(Browser.id == bindparam("id")).with_for_update().execution_options(populate_existing=True)
-)
+_LOCKED: Final = select(Browser).where(Browser.id == bindparam("id")).with_for_update()
 _BROWSERS, _SESSIONS = Base.metadata.tables["browsers"], Base.metadata.tables["sessions"]
+_ANEW: Final = {"populate_existing": True}
 _UPDATE_BROWSER: Final = update(_BROWSERS).where(_BROWSERS.c.id == bindparam("browser_id"))
 _INSERT_SESSION: Final = insert(_SESSIONS)
 _HAS_SIGNED_IN: Final = select(
@@ -166,7 +165,7 @@ def lock_browser(work: UnitOfWork, browser: Browser) -> None:
         Denied: when housekeeping has just removed it.
     """
     work.db.flush()
-    if work.db.scalars(_LOCKED, {"id": browser.id}).one_or_none() is None:
+    if work.db.scalars(_LOCKED, {"id": browser.id}, execution_options=_ANEW).one_or_none() is None:
         raise Denied("Your session has just ended. Reload this page.")
 
 
