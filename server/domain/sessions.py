@@ -71,12 +71,11 @@ class Session(Base):
     ended_at: Mapped[datetime | None]
 
 
-# Built once: SQLAlchemy takes longer to build a statement than SQLite to run it.
+# Built once: building a statement takes longer than running it.
 _BY_SECRET: Final = select(Browser).where(Browser.secret_digest == bindparam("digest"))
 _BY_PREVIOUS_SECRET: Final = select(Browser).where(Browser.previous_secret_digest == bindparam("digest"))
 _LOCKED: Final = select(Browser).where(Browser.id == bindparam("id")).with_for_update()
 _BROWSERS, _SESSIONS = Base.metadata.tables["browsers"], Base.metadata.tables["sessions"]
-_ANEW: Final = {"populate_existing": True}
 _UPDATE_BROWSER: Final = update(_BROWSERS).where(_BROWSERS.c.id == bindparam("browser_id"))
 _INSERT_SESSION: Final = insert(_SESSIONS)
 _HAS_SIGNED_IN: Final = select(
@@ -165,7 +164,8 @@ def lock_browser(work: UnitOfWork, browser: Browser) -> None:
         Denied: when housekeeping has just removed it.
     """
     work.db.flush()
-    if work.db.scalars(_LOCKED, {"id": browser.id}, execution_options=_ANEW).one_or_none() is None:
+    found = work.db.scalars(_LOCKED, {"id": browser.id}, execution_options={"populate_existing": True})
+    if found.one_or_none() is None:
         raise Denied("Your session has just ended. Reload this page.")
 
 
@@ -178,10 +178,11 @@ def start_session(work: UnitOfWork, browser: Browser, user: User, *, amr: list[s
     """Signs `user` in on `browser`, ending their earlier session there; returns the browser's new cookie secret too."""
     session = _new_session(work, browser, user, amr, acr)
     lock_browser(work, browser)
-    is_known = browser.secret_replaced_at is not None
+    had_sessions = browser.secret_replaced_at is not None
     secret = _replace_secret(work, browser, user, session.id)
-    if is_known:
-        _end_sessions_of(work, browser, user)
+    for earlier in _sessions_of(work, browser) if had_sessions else ():
+        if earlier.user_id == user.id and earlier.ended_at is None:
+            earlier.ended_at = work.now
     work.db.execute(_INSERT_SESSION, {each.name: getattr(session, each.name) for each in _SESSIONS.columns})
     # It is in the database now; the unit of work would take five times as long to put it there.
     make_transient_to_detached(session)
@@ -206,12 +207,6 @@ def _new_session(work: UnitOfWork, browser: Browser, user: User, amr: list[str],
         ends_at=ends_at,
         ended_at=None,
     )
-
-
-def _end_sessions_of(work: UnitOfWork, browser: Browser, user: User) -> None:
-    query = select(Session).where(Session.browser_id == browser.id, Session.user_id == user.id)
-    for earlier in work.db.scalars(query.where(Session.ended_at.is_(None))):
-        earlier.ended_at = work.now
 
 
 def is_live(session: Session, now: datetime) -> bool:
