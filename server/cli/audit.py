@@ -14,8 +14,7 @@ from typing import Any
 import click
 
 from server.cli.console import json_option, operator_work, show_table
-from server.domain import audit_chain
-from server.domain.audit_chain import Checkpoint, Progress, find_fault, find_head, sealed_rows
+from server.domain.audit_chain import Checkpoint, Progress, find_fault, find_head, seal, sealed_rows
 from server.domain.audit_events import AuditEvent
 from server.domain.audit_log import list_recent, record
 from server.domain.unit_of_work import UnitOfWork
@@ -102,10 +101,10 @@ def verify(against: Path | None) -> None:
 
 
 def _seal_all() -> None:
-    count = audit_chain.BATCH
-    while count == audit_chain.BATCH:
+    count = 1
+    while count:
         with operator_work() as work:
-            count = audit_chain.seal(work, wait=True)
+            count = seal(work, wait=True)
 
 
 @contextmanager

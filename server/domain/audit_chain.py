@@ -24,11 +24,11 @@ from server.domain.unit_of_work import UnitOfWork
 from server.infra.database import Base
 from server.infra.keyring import KeyringError
 
-#: Rows of one transaction: on SQLite, other writers wait meanwhile.
-BATCH: Final = 200
-#: A row may become visible after rows with higher numbers; the sealer looks this far back. No transaction of ours stays
-#: open while so many other rows are written.
-LATE_ROWS: Final = 50_000
+#: Rows of one transaction. On SQLite, other writers wait meanwhile.
+_BATCH: Final = {"sqlite": 100, "postgresql": 2000}
+#: On PostgreSQL a row may become visible after rows with higher numbers; the sealer looks this far back. No transaction
+#: of ours stays open while so many other rows are written. SQLite's writers come one after the other.
+_LATE_ROWS: Final = {"sqlite": 0, "postgresql": 50_000}
 _CONTEXT: Final = "audit-chain"
 #: Any number all replicas agree on: one of them seals at a time.
 _ADVISORY_LOCK: Final = 7_283_115_901
@@ -88,7 +88,7 @@ class Fault:
 
 
 def seal(work: UnitOfWork, *, wait: bool = False) -> int:
-    """Seals at most `BATCH` rows; returns how many. Call it again, in another transaction, while the batch was full.
+    """Seals a batch of rows; returns how many. Call it again, in another transaction, until there are none.
 
     When somebody else is sealing, there is nothing to do; with `wait`, their turn is waited for.
     """
@@ -99,7 +99,7 @@ def seal(work: UnitOfWork, *, wait: bool = False) -> int:
     key = work.runtime.keyring.derive_key(_CONTEXT, key_name)
     seals = []
     sequence, digest = head.sequence, head.digest
-    for row in work.db.execute(_unsealed(work).limit(BATCH)):
+    for row in work.db.execute(_unsealed(work).limit(_BATCH[_dialect(work)])):
         sequence, digest = sequence + 1, _digest(key, sequence + 1, digest, row)
         seals.append({"sequence": sequence, "audit_id": row.id, "key_name": key_name, "digest": digest})
     if seals:
@@ -140,17 +140,26 @@ def sealed_rows(
 
 def _take_turn(work: UnitOfWork, wait: bool) -> bool:
     """Whether this transaction may seal; on SQLite its write lock has taken the turn already."""
-    if work.db.get_bind().dialect.name != "postgresql":
+    if _dialect(work) == "sqlite":
         return True
     function = "pg_advisory_xact_lock" if wait else "pg_try_advisory_xact_lock"
     return work.db.execute(text(f"SELECT {function}(:key)"), {"key": _ADVISORY_LOCK}).scalar() is not False
 
 
-def _unsealed(work: UnitOfWork) -> Select[Any]:
+def _dialect(work: UnitOfWork) -> str:
+    return work.db.get_bind().dialect.name
+
+
+def _horizon(work: UnitOfWork) -> int:
+    """Every row up to this number is sealed, or was put in by somebody else."""
     newest = work.db.execute(select(func.max(_SEALS.c.audit_id))).scalar() or 0
+    return int(newest) - _LATE_ROWS[_dialect(work)]
+
+
+def _unsealed(work: UnitOfWork) -> Select[Any]:
     return (
         select(*(_EVENTS.c[name] for name in _SIGNED))
-        .where(_EVENTS.c.id > newest - LATE_ROWS, ~exists().where(_SEALS.c.audit_id == _EVENTS.c.id))
+        .where(_EVENTS.c.id > _horizon(work), ~exists().where(_SEALS.c.audit_id == _EVENTS.c.id))
         .order_by(_EVENTS.c.id)
     )
 
@@ -191,10 +200,9 @@ def _seals_with_their_rows() -> Select[Any]:
 
 def _first_stray_row(work: UnitOfWork) -> Fault | None:
     """A row that is older than what the sealer looks back for: it was put in later."""
-    newest = work.db.execute(select(func.max(_SEALS.c.audit_id))).scalar() or 0
     query = (
         select(_EVENTS.c.id)
-        .where(_EVENTS.c.id <= newest - LATE_ROWS, ~exists().where(_SEALS.c.audit_id == _EVENTS.c.id))
+        .where(_EVENTS.c.id <= _horizon(work), ~exists().where(_SEALS.c.audit_id == _EVENTS.c.id))
         .order_by(_EVENTS.c.id)
         .limit(1)
     )

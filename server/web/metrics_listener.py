@@ -16,12 +16,13 @@ from typing import Any, Final
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
-from sqlalchemy import select
+from sqlalchemy import Engine, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import Pool, QueuePool
 
 from server.domain.signing_keys import PUBLISHED, StoredSigningKey
 from server.domain.unit_of_work import Runtime
+from server.infra.database import open_engine, outside_transactions
 from server.infra.metrics import BUCKETS, FAMILIES, Family, Metrics, Series
 from server.infra.metrics_exchange import MetricsExchange, folder_of_server
 from server.infra.ports import split_bind
@@ -149,15 +150,19 @@ def page_of(runtime: Runtime, pool: Pool, exchange: MetricsExchange) -> MetricsP
     if isinstance(pool, QueuePool):
         metrics.watch("gatepost_database_connections", "in_use", value=pool.checkedout)
         metrics.watch("gatepost_database_connections", "open", value=lambda: pool.checkedin() + pool.checkedout())
-    return MetricsPage(metrics, exchange, partial(_key_ages, runtime))
+    engine = outside_transactions(open_engine(runtime.settings))
+    return MetricsPage(metrics, exchange, partial(_key_ages, runtime, engine))
 
 
-def _key_ages(runtime: Runtime) -> list[KeyAge] | None:
-    """None when the database does not answer."""
+def _key_ages(runtime: Runtime, engine: Engine) -> list[KeyAge] | None:
+    """None when the database does not answer. Over a connection of its own, so that no request waits for this one."""
     try:
-        keys = runtime.autocommit.read(_PUBLISHED_KEYS, {})
+        with engine.connect() as connection:
+            keys = connection.execute(_PUBLISHED_KEYS).all()
     except SQLAlchemyError:
         return None
+    finally:
+        engine.dispose()
     now = runtime.clock.now()
     return [(key.kid, key.algorithm, key.state, (now - key.created_at).total_seconds()) for key in keys]
 

@@ -69,7 +69,7 @@ def test_every_row_is_sealed_once_and_without_gaps(sealed: UnitOfWork) -> None:
 
 def test_no_more_than_a_batch_is_sealed_at_once(work: UnitOfWork, monkeypatch: pytest.MonkeyPatch) -> None:
     seal_all(work)
-    monkeypatch.setattr(audit_chain, "BATCH", 4)
+    monkeypatch.setitem(audit_chain._BATCH, "sqlite", 4)
     write(work)
     assert [seal(work) for _ in range(4)] == [4, 4, 2, 0]
     assert found(work) is None
@@ -139,8 +139,7 @@ def test_swapped_rows_are_found(sealed: UnitOfWork) -> None:
 
 
 @pytest.mark.spec("L-03")
-def test_row_put_in_between_is_found(sealed: UnitOfWork, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit_chain, "LATE_ROWS", 2)
+def test_row_put_in_between_is_found(sealed: UnitOfWork) -> None:
     tamper(
         sealed,
         "INSERT INTO audit_events (id, at, event, actor_kind, details) "
@@ -193,7 +192,10 @@ def test_cut_at_the_end_is_found_against_a_checkpoint_only(sealed: UnitOfWork) -
     assert found(sealed, checkpoint) == (last, "the checkpoint has another: the end was cut off and written anew")
 
 
-def test_row_that_became_visible_late_is_sealed_behind_its_neighbours(sealed: UnitOfWork) -> None:
+def test_row_that_became_visible_late_is_sealed_behind_its_neighbours(
+    sealed: UnitOfWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(audit_chain._LATE_ROWS, "sqlite", 100)
     tamper(
         sealed,
         "INSERT INTO audit_events (id, at, event, actor_kind, details) "

@@ -52,10 +52,8 @@ class Page:
 
 
 @pytest.fixture
-def service(make_gatepost: GatepostMaker) -> Iterator[Gatepost]:
-    gatepost = make_gatepost(scopes={"notes:read": "Read your notes"})
-    yield gatepost
-    gatepost.runtime.autocommit.dispose()
+def service(make_gatepost: GatepostMaker) -> Gatepost:
+    return make_gatepost(scopes={"notes:read": "Read your notes"})
 
 
 @pytest.fixture
