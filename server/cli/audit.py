@@ -22,7 +22,7 @@ from server.infra.logging import printable
 
 _DAYS = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M:%SZ")
 #: A spreadsheet takes a cell that begins so for a formula (OWASP, CSV injection).
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA = ("=", "+", "-", "@")
 
 
 @click.group()
@@ -140,7 +140,7 @@ def _write_csv(rows: Iterator[dict[str, Any]]) -> None:
 
 
 def _cell(value: Any) -> str:
-    text = "" if value is None else json.dumps(value) if isinstance(value, dict) else str(value)
+    text = "" if value is None else json.dumps(value) if isinstance(value, dict) else printable(str(value))
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 
