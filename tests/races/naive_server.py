@@ -1,46 +1,67 @@
-"""Gatepost with its two consume functions made check-then-act, to show that the race test would notice.
+"""Gatepost with its two ways of spending made check-then-act, to show that the race would notice.
 
-Run it as `python -m tests.races.naive_server serve …`, with the arguments of `gatepost`. The check and the act stand in
-transactions of their own, as in the documented example of Authlib's grants.
+Run it as `python -m tests.races.naive_server serve …`, with the arguments of `gatepost`. The check and the act are
+apart, as in the documented example of Authlib's grants.
 """
 
 import sys
+from datetime import timedelta
 
 from sqlalchemy import update
 
-from server.domain import authorization_codes, refresh_rotation
-from server.domain.authorization_codes import AuthorizationCode
-from server.domain.refresh_tokens import RefreshToken
+from server.domain.authorization_codes import AuthorizationCode, KnownCode
+from server.domain.clients import Client
+from server.domain.refresh_rotation import Refreshed
+from server.domain.refresh_tokens import PREFIX, RefreshToken, find_refresh_token
 from server.domain.unit_of_work import UnitOfWork
+from server.infra import secrets
+from server.protocol.grants import authorization_code as code_grant
+from server.protocol.grants import refresh_token as refresh_grant
 
 
-def consume_authorization_code(work: UnitOfWork, code: AuthorizationCode) -> bool:
+def redeem_authorization_code(work: UnitOfWork, code: KnownCode, refresh_token: str | None) -> bool:
     """Looks whether the code was spent, and only then spends it."""
-    work.db.refresh(code)
-    if code.consumed_at is not None:
+    if code.row.consumed_at is not None:
         return False
+    this_one = AuthorizationCode.code_digest == code.row.code_digest
+    work.db.execute(update(AuthorizationCode).where(this_one).values(consumed_at=work.now))
+    if refresh_token is not None:
+        _store(work, refresh_token, code.grant.id, code.row.client_id, None)
     work.db.commit()
-    work.db.execute(
-        update(AuthorizationCode).where(AuthorizationCode.code_digest == code.code_digest).values(consumed_at=work.now)
-    )
     return True
 
 
-def consume_refresh_token(work: UnitOfWork, row: RefreshToken) -> bool:
+def refresh(work: UnitOfWork, client: Client, token: str, asked: str | None) -> Refreshed | None:
     """Looks whether the refresh token was spent, and only then spends it."""
-    work.db.refresh(row)
-    if row.consumed_at is not None:
-        return False
+    known = find_refresh_token(work, token)
+    if known is None or known.row.consumed_at is not None:
+        return None
+    successor = secrets.new_secret(PREFIX)
+    this_one = RefreshToken.id == known.row.id
+    work.db.execute(update(RefreshToken).where(this_one).values(consumed_at=work.now, replay_scope=asked))
+    _store(work, successor, known.grant.id, client.id, known.row.id)
     work.db.commit()
-    work.db.execute(
-        update(RefreshToken).where(RefreshToken.id == row.id).values(consumed_at=work.now, last_used_at=work.now)
+    return Refreshed(known.grant, known.user, successor, work.now, None)
+
+
+def _store(work: UnitOfWork, token: str, grant_id: str, client_id: str, predecessor_id: str | None) -> None:
+    work.db.add(
+        RefreshToken(
+            id=secrets.new_id(),
+            token_digest=secrets.digest(token),
+            grant_id=grant_id,
+            client_id=client_id,
+            predecessor_id=predecessor_id,
+            created_at=work.now,
+            last_used_at=work.now,
+            expires_at=work.now + timedelta(days=1),
+        )
     )
-    return True
 
 
-# Before anything else imports the names; worker processes import this module too, because it is their main module.
-authorization_codes.consume_authorization_code = consume_authorization_code
-refresh_rotation.consume_refresh_token = consume_refresh_token
+# Worker processes import this module too, because it is their main module.
+code_grant.redeem_authorization_code = redeem_authorization_code
+refresh_grant.refresh = refresh
 
 if __name__ == "__main__":
     from server.cli.main import main
