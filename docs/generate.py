@@ -1,4 +1,5 @@
-"""Writes the generated pages: `docs/configuration.md` from the settings, `docs/specs.md` from code and tests.
+"""Writes the generated pages: `docs/configuration.md` from the settings, `docs/specs.md` from code and tests, and the
+tables of `docs/security.md` from `docs/security.toml` and tests.
 
 python docs/generate.py            writes them
 python docs/generate.py --check    says whether they are up to date; exit code 1 when not
@@ -14,9 +15,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
 from pydantic import SecretStr  # noqa: E402 -- after the path to the project is set
+from security_page import RULE, security_page  # noqa: E402
 
 from server.config import PREFIX, Settings  # noqa: E402
 
@@ -62,7 +64,8 @@ def _cited_in_code() -> Iterator[tuple[str, str]]:
             yield match[0], str(path.relative_to(ROOT))
 
 
-def _marked_in_tests() -> Iterator[tuple[str, str]]:
+def marked_in_tests() -> Iterator[tuple[str, str]]:
+    """Each clause or rule that a test is marked with, and the test."""
     for path in sorted((ROOT / "tests").rglob("test_*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -88,8 +91,9 @@ def specs_page() -> str:
     tests: dict[str, set[str]] = defaultdict(set)
     for clause, file in _cited_in_code():
         code[clause].add(file)
-    for clause, test in _marked_in_tests():
-        tests[clause].add(test)
+    for clause, test in marked_in_tests():
+        if not RULE.fullmatch(clause):
+            tests[clause].add(test)
     rows = []
     for clause in sorted({*code, *tests}, key=_order):
         files = "<br>".join(f"`{file}`" for file in sorted(code[clause]))
@@ -101,6 +105,7 @@ def specs_page() -> str:
 def main() -> int:
     """Writes or checks the pages; returns the exit code."""
     pages = {"configuration.md": configuration_page(), "specs.md": specs_page()}
+    pages["security.md"] = security_page(marked_in_tests())
     stale = []
     for name, text in pages.items():
         path = ROOT / "docs" / name

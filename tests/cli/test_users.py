@@ -30,6 +30,7 @@ def has_password(cli: Cli, email: str, password: str) -> bool:
     return PasswordHasher(load_settings(_env_file=None)).verify(stored(cli, email).password_hash, password)
 
 
+@pytest.mark.spec("P-08")
 def test_person_is_added_with_a_random_password_that_is_shown_once(cli: Cli) -> None:
     made = cli.json("users", "create", GRACE, "--name", "Grace Hopper", "--email-verified")
     assert made["id"].startswith("usr_")

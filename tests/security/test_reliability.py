@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
+from sqlalchemy.exc import OperationalError
 from werkzeug.test import TestResponse
 
 from server.domain.housekeeping import sweep
@@ -105,21 +107,21 @@ def test_nobody_signs_in_again_when_one_answer_in_ten_is_lost(flow: Flow) -> Non
 @contextmanager
 def commit_that_breaks(gatepost: Gatepost, *, done: bool) -> Iterator[None]:
     """The connection breaks while it commits: before the database did, or after."""
-    dialect = gatepost.engine.dialect
-    commit = dialect.do_commit
 
-    def broken(connection: Any) -> None:
-        if done:
-            commit(connection)
-        error = sqlite3.OperationalError("disk I/O error")
-        error.sqlite_errorcode = sqlite3.SQLITE_IOERR
-        raise error
+    def broken(*arguments: Any) -> None:
+        if arguments[2].startswith("COMMIT"):
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+            raise OperationalError("COMMIT", {}, error)
 
-    dialect.do_commit = broken  # type: ignore[method-assign]
+    moment = "after_cursor_execute" if done else "before_cursor_execute"
+    for engine in gatepost.engines:
+        event.listen(engine, moment, broken)
     try:
         yield
     finally:
-        dialect.do_commit = commit  # type: ignore[method-assign]
+        for engine in gatepost.engines:
+            event.remove(engine, moment, broken)
 
 
 @pytest.mark.parametrize("done", [False, True], ids=["not committed", "committed"])
@@ -209,7 +211,7 @@ def test_outage_is_503_and_never_a_refusal_of_good_credentials(make_gatepost: Ga
     gatepost.app.testing = False
     flow = flow_of(gatepost, redirect_uris=(SITE,))
     tokens = flow.tokens()
-    gatepost.engine.dispose()
+    gatepost.close()
     file = Path(str(gatepost.engine.url.database))
     aside = file.rename(file.with_name("aside.sqlite"))
     # A folder in the file's place is what SQLite cannot open.
@@ -230,7 +232,7 @@ def test_outage_is_503_and_never_a_refusal_of_good_credentials(make_gatepost: Ga
         ready = flow.browser.get("/readyz").status_code
         metadata = flow.browser.get("/.well-known/openid-configuration").status_code
     finally:
-        gatepost.engine.dispose()
+        gatepost.close()
         file.rmdir()
         aside.rename(file)
     for name, answer in answers.items():
