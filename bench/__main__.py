@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import signal
 import sys
 import tempfile
@@ -81,17 +80,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(given: Sequence[str]) -> str:
-    """The command line without the options that say where files go."""
-    kept, skip = [], False
-    for word in given:
-        is_place = word.startswith("--output")
-        if not skip and not is_place and word != "--resume":
-            kept.append(word)
-        skip = is_place and "=" not in word
-    return shlex.join(["python", "-m", "bench", *kept])
-
-
 def _plan(options: argparse.Namespace) -> Plan:
     endurance = options.endurance
     if endurance is None:
@@ -119,11 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     journal = Journal(None if options.quick else JOURNAL, repr(plan), resume=options.resume, results=results)
     with tempfile.TemporaryDirectory(prefix="gatepost-bench-") as directory:
         Campaign(plan, Path(directory), results, journal).run()
-    text = report.render(results, plan, _command(given))
-    if options.output:
-        options.output.write_text(text, encoding="utf-8")
-    else:
-        print(text)
+    text = report.render(results, plan, report.command("bench", given))
+    report.write(text, options.output, chapter=report.REQUESTS)
     return 1 if any(sample.failures for sample in results.samples) else 0
 
 

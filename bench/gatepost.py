@@ -31,6 +31,7 @@ from bench.subject import (
     HttpSubject,
     Sample,
     Work,
+    each_once,
     prepared,
 )
 from tests.interop.person import Person
@@ -64,7 +65,7 @@ class Gatepost(HttpSubject):
         self._makers: dict[str, Callable[[Limits], Work]] = {
             CLIENT_CREDENTIALS: lambda _: self._client_credentials(self._machine),
             CLIENT_CREDENTIALS_ES256: lambda _: self._client_credentials(self._machine_es256),
-            CODE_EXCHANGE: lambda limits: Work(http.each_once(self._redemptions(prepared(CODE_EXCHANGE, limits)))),
+            CODE_EXCHANGE: lambda limits: each_once(self._redemptions(prepared(CODE_EXCHANGE, limits))),
             REFRESH: lambda limits: self._refreshes(limits, self._web, PLAIN),
             REFRESH_ES256: lambda limits: self._refreshes(limits, self._web_es256, PLAIN),
             REFRESH_WITH_ID_TOKEN: lambda limits: self._refreshes(limits, self._web, OPENID),
@@ -73,7 +74,7 @@ class Gatepost(HttpSubject):
             JWKS: lambda _: Work(http.the_same(http.get(self.port, "/.well-known/jwks.json"))),
             DISCOVERY: lambda _: Work(http.the_same(http.get(self.port, "/.well-known/openid-configuration"))),
             BESIDE_LOGINS: lambda _: self._client_credentials(self._machine),
-            LOGIN: lambda limits: Work(http.each_once(self._logins(prepared(LOGIN, limits))), expected=303),
+            LOGIN: lambda limits: each_once(self._logins(prepared(LOGIN, limits)), 303),
         }
 
     def about(self) -> str:
@@ -134,61 +135,58 @@ class Gatepost(HttpSubject):
         form = {"token": self._token()}
         return Work(http.the_same(http.post(self.port, "/oauth/introspect", form, self._resource_server[1])))
 
-    def _collect(self, requests: list[bytes], expected: int = 200) -> list[Answer]:
-        """The answers to requests that prepare others."""
-        answers: list[Answer] = []
-        limits = Limits(seconds=60, requests=len(requests), connections=min(8, len(requests)))
-        outcome = load.run(self.port, http.each_once(requests), limits, expected, keep=answers)
-        if outcome.unexpected is not None:
-            raise load.LoadFailed(f"{self.name}: {outcome.unexpected.status} {outcome.unexpected.body[:300]!r}")
-        return answers
-
     def _redemptions(
         self, count: int, client: tuple[str, dict[str, str]] | None = None, scope: str = OPENID
     ) -> list[bytes]:
         """Requests that each redeem a fresh code."""
         client_id, authentication = client or self._web
         authorization = http.get(self.port, self._authorization_path(client_id, scope), self._cookies)
-        answers = self._collect([authorization] * count, expected=303)
+        answers = self.collect([authorization] * count, expected=303)
         codes = [parse_qs(urlsplit(answer.header("Location")).query)["code"][0] for answer in answers]
         form = {"grant_type": "authorization_code", "redirect_uri": REDIRECT_URI, "code_verifier": http.VERIFIER}
         return [http.post(self.port, "/oauth/token", {**form, "code": code}, authentication) for code in codes]
 
     def _token(self) -> str:
-        return str(self._collect(self._redemptions(1))[0].json()["access_token"])
+        return str(self.collect(self._redemptions(1))[0].json()["access_token"])
 
     def _refreshes(self, limits: Limits, client: tuple[str, dict[str, str]], scope: str) -> Work:
         def refresh(answer: Answer) -> bytes:
             form = {"grant_type": "refresh_token", "refresh_token": answer.json()["refresh_token"]}
             return http.post(self.port, "/oauth/token", form, client[1])
 
-        answers = self._collect(self._redemptions(limits.connections, client, scope))
+        answers = self.collect(self._redemptions(limits.connections, client, scope))
         return Work(http.each_after_the_other([refresh(answer) for answer in answers], refresh))
 
     def _logins(self, count: int) -> list[bytes]:
         """Sign-ins, each from a browser of its own that has opened the page."""
-        self._forget_attempts()
-        pages = self._collect([http.get(self.port, "/login")] * count)
-        return [self._login(page, _email(number % PEOPLE)) for number, page in enumerate(pages)]
+        forget_attempts(self._server.environment["GATEPOST_DATABASE_URL"])
+        pages = self.collect([http.get(self.port, "/login")] * count)
+        return [login_request(self.port, page, _email(number % PEOPLE)) for number, page in enumerate(pages)]
 
-    def _login(self, page: Answer, email: str) -> bytes:
-        found = re.search(rb'name="csrf_token"[^>]*value="([^"]+)"', page.body)
-        if found is None:
-            raise load.LoadFailed(f"{self.name}: the sign-in page has no csrf_token")
-        form = {"csrf_token": found[1].decode(), "username": email, "password": PASSWORD, "decision": "sign_in"}
-        cookie = page.header("Set-Cookie").partition(";")[0]
-        return http.post(self.port, "/login", form, {"Cookie": cookie})
 
-    def _forget_attempts(self) -> None:
-        """Everything here comes from one address, whose budget of a day is spent in seconds."""
-        url = self._server.environment["GATEPOST_DATABASE_URL"]
-        if url.startswith("sqlite:///"):
-            with sqlite3.connect(url.removeprefix("sqlite:///"), timeout=10) as connection:
-                connection.execute("DELETE FROM login_attempts")
-            connection.close()
-        else:
-            with psycopg.connect(url) as database:
-                database.execute("DELETE FROM login_attempts")
+def login_request(port: int, page: Answer, email: str) -> bytes:
+    """The form on the page that signs in, filled in.
+
+    Raises:
+        LoadFailed: when the page is another one.
+    """
+    found = re.search(rb'name="csrf_token"[^>]*value="([^"]+)"', page.body)
+    if found is None:
+        raise load.LoadFailed(f"the sign-in page has no csrf_token: {page.body[:300]!r}")
+    form = {"csrf_token": found[1].decode(), "username": email, "password": PASSWORD, "decision": "sign_in"}
+    cookie = page.header("Set-Cookie").partition(";")[0]
+    return http.post(port, "/login", form, {"Cookie": cookie})
+
+
+def forget_attempts(url: str) -> None:
+    """Everything here comes from one address, whose budget of a day is spent in seconds."""
+    if url.startswith("sqlite:///"):
+        with sqlite3.connect(url.removeprefix("sqlite:///"), timeout=10) as connection:
+            connection.execute("DELETE FROM login_attempts")
+        connection.close()
+    else:
+        with psycopg.connect(url) as database:
+            database.execute("DELETE FROM login_attempts")
 
 
 def _email(number: int) -> str:

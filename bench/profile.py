@@ -70,7 +70,7 @@ class Application:
 
         answer = self.gatepost.app.wsgi_app(environ, start_response)
         self.body = b"".join(answer)
-        answer.close()  # type: ignore[attr-defined]  # Werkzeug's iterator has it
+        getattr(answer, "close", lambda: None)()
         if not statuses[0].startswith("200"):
             raise SystemExit(f"{method} {path} answered {statuses[0]}: {self.body[:300]!r}")
 

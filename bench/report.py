@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -66,6 +67,10 @@ _PACKAGES = (
     "granian",
     "argon2-cffi",
 )
+REQUESTS, GROWTH = 0, 1
+"""The chapters of the page, each written by a command of its own."""
+
+_BETWEEN = "\n<!-- What follows was written by another run. -->\n\n"
 _OURS = (GATEPOST_SQLITE, GATEPOST_POSTGRES)
 _FLOORS = (SERVER, RAW_POSTGRES, RAW_SQLITE)
 
@@ -98,6 +103,28 @@ def render(results: Results, plan: Plan, command: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def command(module: str, given: Sequence[str]) -> str:
+    """The command line without the options that change no figure."""
+    kept, skip = [], False
+    for word in given:
+        is_place = word.startswith("--output")
+        if not skip and not is_place and word != "--resume":
+            kept.append(word)
+        skip = is_place and "=" not in word
+    return shlex.join(["python", "-m", module, *kept])
+
+
+def write(text: str, page: Path | None, *, chapter: int) -> None:
+    """Prints a chapter, or puts it in its place on the page, whose other chapter stays."""
+    if page is None:
+        print(text)
+        return
+    chapters = page.read_text(encoding="utf-8").split(_BETWEEN) if page.exists() else []
+    chapters = (chapters + [""] * 2)[:2]
+    chapters[chapter] = text
+    page.write_text(_BETWEEN.join(chapters).rstrip() + "\n", encoding="utf-8")
+
+
 def _how_to_read(plan: Plan) -> str:
     return (
         "CPU is user and system time of the server's whole process tree per answered request, ended children included; "
@@ -119,7 +146,7 @@ def machine(before: float, after: float, postgres: str, about: Mapping[str, str]
         + ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
     ]
     if postgres:
-        lines.append(f"* {postgres}, its default settings, fsync on")
+        lines.append(f"* {postgres}, fsync on")
     return "\n".join([*lines, *(f"* {name}: {text}" for name, text in about.items())])
 
 

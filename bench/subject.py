@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from bench import http, load, processes
-from bench.http import Source
+from bench.http import Answer, Source
 from bench.load import Limits
 
 CLIENT_CREDENTIALS = "client_credentials RS256"
@@ -54,6 +54,13 @@ class Work:
 
     source: Source
     expected: int = 200
+    #: Whether each request can be sent only once, so that none is left for warming up.
+    is_single_use: bool = False
+
+
+def each_once(requests: list[bytes], expected: int = 200) -> Work:
+    """The load of requests that work once."""
+    return Work(http.each_once(requests), expected, is_single_use=True)
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,11 @@ class Sample:
     def rate(self) -> float:
         """Requests per second."""
         return self.requests / self.seconds if self.seconds else 0.0
+
+    @property
+    def total_us(self) -> float:
+        """The server's and PostgreSQL's CPU together."""
+        return self.cpu_us + (self.database_us or 0.0)
 
     def in_round(self, number: int) -> Sample:
         """The same, with its round."""
@@ -138,7 +150,7 @@ class HttpSubject:
     def measure(self, operation: str, limits: Limits) -> Sample:
         """Warms the server up, then measures."""
         work = self.prepare(operation, limits)
-        if operation not in PREPARED_PER_SECOND:
+        if not work.is_single_use:
             warm = replace(limits, seconds=min(self.warm_up_seconds, limits.seconds))
             load.run(self.port, work.source, warm, work.expected)
         before = self._cpu()
@@ -160,6 +172,19 @@ class HttpSubject:
             complaint=f"{wrong.status} {wrong.body[:160]!r}" if wrong else "",
             shape=http.shape(outcome.expected) if outcome.expected else "",
         )
+
+    def collect(self, requests: list[bytes], expected: int = 200) -> list[Answer]:
+        """The answers to requests that prepare others.
+
+        Raises:
+            LoadFailed: when one of them is not answered as expected.
+        """
+        answers: list[Answer] = []
+        limits = Limits(seconds=60, requests=len(requests), connections=min(8, len(requests)))
+        outcome = load.run(self.port, http.each_once(requests), limits, expected, keep=answers)
+        if outcome.unexpected is not None:
+            raise load.LoadFailed(f"{self.name}: {outcome.unexpected.status} {outcome.unexpected.body[:300]!r}")
+        return answers
 
     def _cpu(self) -> tuple[float, float]:
         database = processes.cpu_seconds(self.database_root) if self.database_root else 0.0

@@ -30,6 +30,7 @@ from bench.subject import (
     USERINFO,
     HttpSubject,
     Work,
+    each_once,
     prepared,
 )
 from tests.support.components import REPOSITORY
@@ -71,7 +72,7 @@ class DjangoToolkit(HttpSubject):
             return Work(http.the_same(http.post(self.port, "/o/token/", form, _MACHINE)))
         if operation == CODE_EXCHANGE:
             codes = self._seed("codes", prepared(CODE_EXCHANGE, limits) // 2 + 1)
-            return Work(http.each_once([self._redemption(code) for code in codes]))
+            return each_once([self._redemption(code) for code in codes])
         if operation in {REFRESH, REFRESH_WITH_ID_TOKEN}:
             kind = "refresh_tokens" if operation == REFRESH_WITH_ID_TOKEN else "plain_refresh_tokens"
             first = [self._refresh(token) for token in self._seed(kind, limits.connections)]

@@ -38,6 +38,7 @@ from bench.subject import (
     USERINFO,
     HttpSubject,
     Work,
+    each_once,
     prepared,
 )
 from tests.support.components import REPOSITORY
@@ -79,14 +80,14 @@ class Keycloak(HttpSubject):
         super().__init__(name, port, root, database_root)
         self._sessions = self._sign_in()
         self._makers: dict[str, Callable[[Limits], Work]] = {
-            CODE_EXCHANGE: lambda limits: Work(http.each_once(self._redemptions(prepared(CODE_EXCHANGE, limits)))),
+            CODE_EXCHANGE: lambda limits: each_once(self._redemptions(prepared(CODE_EXCHANGE, limits))),
             REFRESH: lambda limits: self._refreshes(limits, "profile email"),
             REFRESH_WITH_ID_TOKEN: lambda limits: self._refreshes(limits, "openid profile email"),
             INTROSPECTION: lambda _: self._introspections(),
             USERINFO: lambda _: Work(http.the_same(http.get(self.port, _path("userinfo"), http.bearer(self._token())))),
             JWKS: lambda _: Work(http.the_same(http.get(self.port, _path("certs")))),
             DISCOVERY: lambda _: Work(http.the_same(http.get(self.port, _DISCOVERY))),
-            LOGIN: lambda limits: Work(http.each_once(self._logins(prepared(LOGIN, limits))), expected=302),
+            LOGIN: lambda limits: each_once(self._logins(prepared(LOGIN, limits)), 302),
         }
 
     def about(self) -> str:
@@ -113,28 +114,20 @@ class Keycloak(HttpSubject):
 
     def _sign_in(self) -> list[dict[str, str]]:
         """Everybody's session, as the header of a browser."""
-        answers = self._collect(self._logins(PEOPLE), expected=302)
+        answers = self.collect(self._logins(PEOPLE), expected=302)
         return [{"Cookie": _cookies(answer)} for answer in answers]
-
-    def _collect(self, requests: list[bytes], expected: int = 200) -> list[Answer]:
-        answers: list[Answer] = []
-        limits = Limits(seconds=60, requests=len(requests), connections=min(8, len(requests)))
-        outcome = load.run(self.port, http.each_once(requests), limits, expected, keep=answers)
-        if outcome.unexpected is not None:
-            raise load.LoadFailed(f"{self.name}: {outcome.unexpected.status} {outcome.unexpected.body[:300]!r}")
-        return answers
 
     def _redemptions(self, count: int, scope: str = "openid profile email") -> list[bytes]:
         """Requests that each redeem a fresh code; the people take turns."""
         path = _authorization(scope)
         requests = [http.get(self.port, path, self._sessions[number % PEOPLE]) for number in range(count)]
-        answers = self._collect(requests, expected=302)
+        answers = self.collect(requests, expected=302)
         codes = [parse_qs(urlsplit(answer.header("Location")).query)["code"][0] for answer in answers]
         form = {"grant_type": "authorization_code", "redirect_uri": REDIRECT_URI, "code_verifier": http.VERIFIER}
         return [http.post(self.port, _path("token"), {**form, "code": code}, _client("web")) for code in codes]
 
     def _token(self) -> str:
-        return str(self._collect(self._redemptions(1))[0].json()["access_token"])
+        return str(self.collect(self._redemptions(1))[0].json()["access_token"])
 
     def _introspections(self) -> Work:
         form = {"token": self._token()}
@@ -145,12 +138,12 @@ class Keycloak(HttpSubject):
             form = {"grant_type": "refresh_token", "refresh_token": answer.json()["refresh_token"]}
             return http.post(self.port, _path("token"), form, _client("web"))
 
-        answers = self._collect(self._redemptions(limits.connections, scope))
+        answers = self.collect(self._redemptions(limits.connections, scope))
         return Work(http.each_after_the_other([refresh(answer) for answer in answers], refresh))
 
     def _logins(self, count: int) -> list[bytes]:
         """Sign-ins, each from a browser of its own that has opened the page."""
-        pages = self._collect([http.get(self.port, _authorization("openid"))] * count)
+        pages = self.collect([http.get(self.port, _authorization("openid"))] * count)
         return [self._login(page, number % PEOPLE) for number, page in enumerate(pages)]
 
     def _login(self, page: Answer, number: int) -> bytes:

@@ -25,6 +25,7 @@ from bench.subject import (
     USERINFO,
     HttpSubject,
     Work,
+    each_once,
     prepared,
 )
 from tests.support.components import REPOSITORY
@@ -78,7 +79,7 @@ class OidcProvider(HttpSubject):
             if self.database_root is None:
                 # Its memory holds the thousand newest things, of which each exchange needs four.
                 count = min(count, 240)
-            return Work(http.each_once([self._redemption(code) for code in self._seed("codes", count)]))
+            return each_once([self._redemption(code) for code in self._seed("codes", count)])
         if operation in {REFRESH, REFRESH_WITH_ID_TOKEN}:
             kind = "refresh_tokens" if operation == REFRESH_WITH_ID_TOKEN else "plain_refresh_tokens"
             first = [self._refresh(token) for token in self._seed(kind, limits.connections)]

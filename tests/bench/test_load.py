@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import __main__ as command
 from bench import http, load, processes, report, targets
 from bench.campaign import GATEPOST_POSTGRES, GATEPOST_SQLITE, Plan
 from bench.floors.subjects import SERVER, SIGN
+from bench.growth import __main__ as growth
+from bench.growth import loading
 from bench.journal import Journal, Results
 from bench.load import Limits
 from bench.subject import BESIDE_LOGINS, CLIENT_CREDENTIALS, CODE_EXCHANGE, REFRESH, Sample
@@ -181,4 +182,28 @@ def test_command_in_the_report_names_no_file_of_the_machine(tmp_path: Path) -> N
         "--resume",
         "--quick",
     ]
-    assert command._command(given) == "python -m bench --rounds 3 --quick"
+    assert report.command("bench", given) == "python -m bench --rounds 3 --quick"
+
+
+def test_each_chapter_leaves_the_other_as_it_was(tmp_path: Path) -> None:
+    page = tmp_path / "performance.md"
+    for chapter, text in ((report.GROWTH, "grows\n"), (report.REQUESTS, "old\n"), (report.REQUESTS, "new\n")):
+        report.write(text, page, chapter=chapter)
+    assert page.read_text().startswith("new\n")
+    assert page.read_text().endswith("grows\n")
+    assert "old" not in page.read_text()
+
+
+def test_growth_is_of_both_servers_together() -> None:
+    few, many = (
+        replace(sample(f"{rows:,} rows", "refresh ES256, of all", cpu, 1), database_us=database)
+        for rows, cpu, database in ((1000, 300, 100.0), (100_000, 300, 240.0))
+    )
+    text = growth.render(growth.Findings([few, many]), (1000, 100_000), 1, Limits(1, 10), "python -m bench.growth")
+    assert "| refresh ES256, of all | 300 + 100, 1.0 | 300 + 240, 1.0 | 1.35 [1.35–1.35] | **missed** |" in text
+
+
+def test_copies_can_be_told_from_their_numbers() -> None:
+    rows = 1000
+    web = {loading.client_of_grant(number, rows) for number in range(1, rows + 1)}
+    assert web == set(range(1, rows, 2))

@@ -1,0 +1,1 @@
+"""Cost per request with a thousand rows and with ten million."""
