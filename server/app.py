@@ -20,6 +20,7 @@ from server.protocol.authorization_server import AuthorizationServer
 from server.web import context, errors, metrics_listener, pages, request_metrics, security_headers, session_cookie, urls
 from server.web.background import Sweeper
 from server.web.dev import try_it
+from server.web.machine_lane import MachineLane
 from server.web.oauth import cors
 from server.web.one_at_a_time import OneAtATime
 from server.web.request_metrics import CountedRequests
@@ -49,9 +50,16 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
     urls.register(app, settings)
     # Flask's documented way to wrap.
     app.wsgi_app = CountedRequests(  # type: ignore[method-assign]
-        WsgiGuard(app.wsgi_app, settings), context.parts_of(app).runtime.metrics, writes_access_log=settings.access_log
+        WsgiGuard(_with_lane(app), settings),
+        context.parts_of(app).runtime.metrics,
+        writes_access_log=settings.access_log,
     )
     return app
+
+
+def _with_lane(app: Flask) -> MachineLane:
+    with app.app_context():
+        return MachineLane(app.wsgi_app, context.parts_of(app), database.engine)
 
 
 def create_serving_app() -> Flask:

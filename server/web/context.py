@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final, TypeAlias, cast
+from typing import Any, Final, TypeAlias, cast
 
 from flask import Flask, abort, current_app, g, request
 
+from server.config import Settings
 from server.domain.actor import Actor
 from server.domain.unit_of_work import Runtime, UnitOfWork
 from server.infra import secrets
@@ -52,8 +54,9 @@ def parts_of(app: Flask) -> Gatepost:
 def current_work() -> UnitOfWork:
     """The unit of work of this request; one a request."""
     if "work" not in g:
-        actor = Actor("anonymous", None, client_ip(), _user_agent(), current_request_id())
-        g.work = UnitOfWork(current_gatepost().runtime, database.session, actor)
+        runtime = current_gatepost().runtime
+        actor = anonymous(request.environ, runtime.settings, current_request_id())
+        g.work = UnitOfWork(runtime, database.session, actor)
     return cast(UnitOfWork, g.work)
 
 
@@ -82,19 +85,28 @@ def _end_request(_error: BaseException | None) -> None:
     logged_request_id.set("-")
 
 
-def _user_agent() -> str | None:
-    return request.headers.get("User-Agent", "")[:_MAXIMUM_USER_AGENT] or None
+def anonymous(environ: Mapping[str, Any], settings: Settings, request_id: str) -> Actor:
+    """Whoever sent the request, before they prove who they are."""
+    user_agent = environ.get("HTTP_USER_AGENT", "")[:_MAXIMUM_USER_AGENT] or None
+    return Actor("anonymous", None, client_ip(environ, settings), user_agent, request_id)
 
 
-def client_ip() -> str | None:
+def client_ip(environ: Mapping[str, Any], settings: Settings) -> str | None:
     """The client's address: the socket's peer, or behind trusted proxies the nearest address that is none of them."""
-    peer = request.remote_addr
-    trusted = _parse_networks(current_gatepost().runtime.settings.trusted_proxies)
-    hops = [hop.strip() for hop in request.headers.get("X-Forwarded-For", "").split(",") if hop.strip()]
-    while peer is not None and hops and _is_in(peer, trusted):
-        peer = hops.pop()
-    address = _parse(peer) if peer is not None else None
-    return str(address) if address is not None else request.remote_addr
+    peer: str | None = environ.get("REMOTE_ADDR")
+    nearest = peer
+    if settings.trusted_proxies:
+        trusted = _parse_networks(settings.trusted_proxies)
+        hops = [hop.strip() for hop in environ.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
+        while nearest is not None and hops and _is_in(nearest, trusted):
+            nearest = hops.pop()
+    return (_normalized(nearest) if nearest is not None else None) or peer
+
+
+@lru_cache(maxsize=256)
+def _normalized(host: str) -> str | None:
+    address = _parse(host)
+    return str(address) if address is not None else None
 
 
 @lru_cache(maxsize=8)

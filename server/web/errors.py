@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any, Final
 
 from flask import Flask, jsonify, request
@@ -10,23 +9,14 @@ from flask.wrappers import Response
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from server.domain.clients import Client, find_client
-from server.domain.errors import Conflict, Denied, DomainError, Expired, Invalid, NotFound, TooMany
-from server.infra.database import database, is_outage
+from server.domain.errors import DomainError, Expired, TooMany
+from server.infra.database import database
+from server.protocol.authorization_server import EndpointResponse
 from server.protocol.errors import OAuth2Error
 from server.web.context import current_request_id, current_work
+from server.web.machine_errors import RETRY_AFTER_SECONDS, STATUS_OF, error_document, machine_error, note_fault
 from server.web.pages import Application, application, render
 
-log = logging.getLogger(__name__)
-
-RETRY_AFTER_SECONDS: Final = 5
-_STATUS_OF: Final[dict[type[DomainError], int]] = {
-    NotFound: 404,
-    Denied: 403,
-    Expired: 410,
-    Conflict: 409,
-    Invalid: 400,
-    TooMany: 429,
-}
 _START_AGAIN: Final = "Go back to the app you came from and start again."
 _HTTP_SENTENCES: Final = {
     400: ("This request isn't valid", "Your browser sent something we couldn't read."),
@@ -54,14 +44,9 @@ def _is_machine() -> bool:
 
 def _on_oauth_error(error: OAuth2Error) -> Response:
     database.session.rollback()
-    log.info("refused: %s %s", error.error, getattr(error, "detail", ""))
+    answer = machine_error(error)
     if _is_machine():
-        status, body, headers = error()
-        response = jsonify(body)
-        response.status_code = status
-        for name, value in headers:
-            response.headers[name] = value
-        return response
+        return _to_flask(answer)
     return error_page(
         400,
         "This sign-in link isn't valid",
@@ -80,9 +65,9 @@ def _application_of_client(client: Client | None) -> Application | None:
 
 def _on_domain_error(error: DomainError) -> Response:
     database.session.rollback()
-    status = _STATUS_OF.get(type(error), 400)
     if _is_machine():
-        return _machine_error(status, "invalid_request", str(error))
+        return _to_flask(machine_error(error))
+    status = STATUS_OF.get(type(error), 400)
     client_id = error.client_id if isinstance(error, Expired) else None
     client = find_client(current_work(), client_id) if client_id else None
     page = error_page(
@@ -99,7 +84,7 @@ def _on_http_error(error: HTTPException) -> Response:
         return _on_fault(error.original_exception or error)
     heading, message = _HTTP_SENTENCES.get(status, ("This request isn't valid", "We can't answer it."))
     if _is_machine():
-        response = _machine_error(status, "invalid_request", message.replace("'", ""))
+        response = _to_flask(error_document(status, "invalid_request", message.replace("'", "")))
     else:
         response = error_page(status, heading, message)
     allowed = getattr(error, "valid_methods", None)
@@ -110,30 +95,20 @@ def _on_http_error(error: HTTPException) -> Response:
 
 def _on_fault(error: BaseException) -> Response:
     database.session.rollback()
-    if is_outage(error):
-        log.error("the database does not answer: %s", type(error).__name__)
-        return _unavailable()
-    log.error("unhandled fault", exc_info=error)
     if _is_machine():
-        return _machine_error(500, "server_error", "Something went wrong on our side.")
-    return error_page(500, "Something went wrong", "The fault is on our side.", advice="Try again in a moment.")
+        return _to_flask(machine_error(error))
+    if not note_fault(error):
+        return error_page(500, "Something went wrong", "The fault is on our side.", advice="Try again in a moment.")
+    page = error_page(503, "We'll be right back", "Our database doesn't answer.", advice="Try again in a moment.")
+    page.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return page
 
 
-def _unavailable() -> Response:
-    """503, never a refusal: a 401 or `invalid_grant` would make clients throw good tokens away."""
-    if _is_machine():
-        response = _machine_error(503, "temporarily_unavailable", "Try again in a moment.")
-    else:
-        response = error_page(
-            503, "We'll be right back", "Our database doesn't answer.", advice="Try again in a moment."
-        )
-    response.headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
-    return response
-
-
-def _machine_error(status: int, code: str, description: str) -> Response:
-    response = jsonify(error=code, error_description=description)
-    response.status_code = status
+def _to_flask(answer: EndpointResponse) -> Response:
+    response = jsonify(answer.body)
+    response.status_code = answer.status
+    for name, value in answer.headers:
+        response.headers[name] = value
     return response
 
 

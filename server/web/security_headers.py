@@ -26,7 +26,7 @@ ALWAYS: Final = {
     "Server": "",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
-_STRICT_TRANSPORT: Final = "max-age=63072000; includeSubDomains"
+STRICT_TRANSPORT: Final = "max-age=63072000; includeSubDomains"
 
 
 def register(app: Flask) -> None:
@@ -54,5 +54,5 @@ def _add_headers(response: Response) -> Response:
         response.headers["Cross-Origin-Opener-Policy"] = g.cross_origin_opener_policy
     response.headers["X-Request-ID"] = current_request_id()
     if current_gatepost().runtime.settings.is_https:
-        response.headers["Strict-Transport-Security"] = _STRICT_TRANSPORT
+        response.headers["Strict-Transport-Security"] = STRICT_TRANSPORT
     return response

@@ -9,7 +9,7 @@ from typing import Final
 
 from flask import Flask, Response, request
 
-_ENDPOINTS: Final = frozenset(
+ENDPOINTS: Final = frozenset(
     {
         "oauth.token",
         "oauth.userinfo",
@@ -21,6 +21,10 @@ _ENDPOINTS: Final = frozenset(
         "oauth.jwks",
     }
 )
+READABLE: Final = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "WWW-Authenticate, X-Request-ID",
+}
 _PREFLIGHT: Final = {
     "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, Accept",
@@ -34,9 +38,8 @@ def register(app: Flask) -> None:
 
 
 def _add_headers(response: Response) -> Response:
-    if request.endpoint in _ENDPOINTS:
-        response.headers["Access-Control-Allow-Origin"] = "*"
-        response.headers["Access-Control-Expose-Headers"] = "WWW-Authenticate, X-Request-ID"
+    if request.endpoint in ENDPOINTS:
+        response.headers.update(READABLE)
         if request.method == "OPTIONS":
             response.headers.extend(_PREFLIGHT)
     return response

@@ -1,0 +1,138 @@
+"""The short lane in front of Flask: usual requests to machine endpoints, answered without it.
+
+A token costs little more than its signature only if nothing else is done for it, and Flask does much: routing,
+contexts, headers as objects. What a request means is decided by the same protocol ring on both lanes; only its way in
+and out is shorter here. Anything unusual goes to Flask. `tests/web/test_machine_lane.py` sends everything down both
+lanes and compares status, body, headers and rows; `docs/adr/0009-machine-lane.md` says why it is worth it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from server.domain.scopes import OPENID
+from server.domain.unit_of_work import UnitOfWork
+from server.infra import secrets
+from server.infra.logging import request_id as logged_request_id
+from server.protocol.authorization_server import EndpointResponse
+from server.protocol.bearer import require_bearer_token
+from server.protocol.errors import InvalidRequest
+from server.protocol.request import Parameters, ProtocolRequest
+from server.protocol.userinfo import userinfo_response
+from server.web.context import Gatepost, anonymous
+from server.web.machine_errors import machine_error
+from server.web.oauth import cors
+from server.web.request_metrics import ENDPOINT
+from server.web.security_headers import ALWAYS, POLICY, STRICT_TRANSPORT
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+_FORM: Final = "application/x-www-form-urlencoded"
+_MAXIMUM_BODY_BYTES: Final = 64 * 1024
+_STATUS_LINES: Final = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
+
+Endpoint: TypeAlias = Callable[[UnitOfWork, "WSGIEnvironment"], EndpointResponse]
+
+
+class MachineLane:
+    """Wraps a WSGI application, which gets all that is unusual."""
+
+    def __init__(self, application: WSGIApplication, gatepost: Gatepost, engine: Engine) -> None:
+        self._application, self._gatepost, self._engine = application, gatepost, engine
+        settings = gatepost.runtime.settings
+        endpoints: tuple[tuple[str, str, str, Endpoint], ...] = (
+            ("POST", "/oauth/token", "oauth.token", self._token),
+            ("POST", "/oauth/introspect", "oauth.introspect", self._introspect),
+            ("GET", "/oauth/userinfo", "oauth.userinfo", self._userinfo),
+        )
+        self._endpoints = {
+            (method, settings.issuer_path + path): (name, endpoint, self._headers_of(name))
+            for method, path, name, endpoint in endpoints
+        }
+
+    def _headers_of(self, name: str) -> Mapping[str, str]:
+        """The headers that every answer of the endpoint has."""
+        is_https = self._gatepost.runtime.settings.is_https
+        return {
+            "Content-Type": "application/json",
+            "Cache-Control": "no-store",
+            "Content-Security-Policy": POLICY,
+            **ALWAYS,
+            **(cors.READABLE if name in cors.ENDPOINTS else {}),
+            **({"Strict-Transport-Security": STRICT_TRANSPORT} if is_https else {}),
+        }
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """Answers what is usual, and passes everything else on."""
+        known = self._endpoints.get((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
+        if known is None or not _is_usual(environ):
+            return self._application(environ, start_response)
+        environ[ENDPOINT], endpoint, headers = known
+        request_id = "req_" + secrets.new_id()
+        logged_request_id.set(request_id)
+        try:
+            answer = self._answer(environ, endpoint, request_id)
+        finally:
+            logged_request_id.set("-")
+        # As Flask writes it: sorted, compact, ASCII, and a line end.
+        body = (json.dumps(answer.body, sort_keys=True, separators=(",", ":")) + "\n").encode()
+        fields = {**headers, **dict(answer.headers), "X-Request-ID": request_id, "Content-Length": str(len(body))}
+        start_response(_STATUS_LINES[answer.status], list(fields.items()))
+        return (body,)
+
+    def _answer(self, environ: WSGIEnvironment, endpoint: Endpoint, request_id: str) -> EndpointResponse:
+        """One unit of work, committed unless it ends in a refusal."""
+        runtime = self._gatepost.runtime
+        with Session(self._engine, expire_on_commit=False) as db:
+            try:
+                work = UnitOfWork(runtime, db, anonymous(environ, runtime.settings, request_id))
+                answer = endpoint(work, environ)
+                if answer.status < 400:
+                    db.commit()
+            except Exception as error:  # noqa: BLE001  # nothing leaves as a traceback
+                answer = machine_error(error)
+        if answer.status >= 400 and answer.body:
+            runtime.metrics.refuse(environ[ENDPOINT], answer.body.get("error", "none"))
+        return answer
+
+    def _token(self, work: UnitOfWork, environ: WSGIEnvironment) -> EndpointResponse:
+        """RFC 6749 §3.2."""
+        return self._gatepost.server.answer_token_request(_posted(work, environ))
+
+    def _introspect(self, work: UnitOfWork, environ: WSGIEnvironment) -> EndpointResponse:
+        """RFC 7662."""
+        return self._gatepost.server.answer_endpoint("introspection", _posted(work, environ))
+
+    def _userinfo(self, work: UnitOfWork, environ: WSGIEnvironment) -> EndpointResponse:
+        """OpenID Connect Core §5.3."""
+        verified = require_bearer_token(work, environ.get("HTTP_AUTHORIZATION"), {}, {}, scope=OPENID)
+        return EndpointResponse(200, userinfo_response(verified), [])
+
+
+def _is_usual(environ: WSGIEnvironment) -> bool:
+    """A form of usual size, or no body at all; nothing in the URL."""
+    if environ.get("QUERY_STRING"):
+        return False
+    length = environ.get("CONTENT_LENGTH") or "0"
+    if not (length.isascii() and length.isdigit() and int(length) <= _MAXIMUM_BODY_BYTES):
+        return False
+    is_post = environ["REQUEST_METHOD"] == "POST"
+    return environ.get("CONTENT_TYPE") == _FORM if is_post else length == "0"
+
+
+def _posted(work: UnitOfWork, environ: WSGIEnvironment) -> ProtocolRequest:
+    try:
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)).decode()
+    except UnicodeDecodeError as error:
+        raise InvalidRequest("The parameters are not valid UTF-8.") from error
+    authorization: str | None = environ.get("HTTP_AUTHORIZATION")
+    headers = {} if authorization is None else {"Authorization": authorization}
+    uri = work.settings.url(environ["PATH_INFO"].removeprefix(work.settings.issuer_path))
+    return ProtocolRequest(work, "POST", uri, headers, Parameters.decode(body))
