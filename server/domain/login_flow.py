@@ -39,7 +39,8 @@ def log_in_with_password(work: UnitOfWork, browser: Browser, email: str, passwor
     _spend_attempt(work, user, budgets)
     # Whoever may not sign in costs the time of somebody who does not exist, whatever the password.
     candidate = user if is_usable(work.now, user) else None
-    if user is None or not verify_password(work, candidate, password):
+    is_right = verify_password(work, candidate, password)
+    if user is None or not is_right:
         audit_log.record(work, AuditEvent.LOGIN_FAILED, user_id=user.id if user else None)
         commit_before_raising(work.db)
         raise Denied(_REFUSAL)

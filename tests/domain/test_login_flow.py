@@ -15,6 +15,7 @@ from server.domain.login_flow import log_in_with_password
 from server.domain.sessions import create_browser, find_browser
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import User, disable_user
+from server.infra.password_hasher import PasswordHasher
 from tests.domain.factories import audited, last_audited, make_user
 from tests.support.application import Gatepost
 from tests.support.clock import FrozenClock
@@ -76,6 +77,30 @@ def test_failed_attempt_names_the_person_in_the_audit_log_when_there_is_one(
     row = last_audited(work, AuditEvent.LOGIN_FAILED)
     assert row.user_id == (user.id if is_known else None)
     assert "wrong password" not in str(row.details)
+
+
+class CountingHasher(PasswordHasher):
+    """Counts the passwords it looks at."""
+
+    def __init__(self, work: UnitOfWork) -> None:
+        super().__init__(work.settings)
+        self.looks = 0
+
+    def verify(self, password_hash: str | None, password: str) -> bool:
+        self.looks += 1
+        return super().verify(password_hash, password)
+
+
+@pytest.mark.spec("E-01")
+@pytest.mark.parametrize("reason", [reason for reason in FAILURES if not reason.startswith("overlong")])
+def test_one_hash_is_computed_whatever_the_reason(work: UnitOfWork, user: User, reason: str) -> None:
+    email, password = FAILURES[reason](work, user)
+    browser, _ = create_browser(work)
+    hasher = CountingHasher(work)
+    with pytest.raises(Denied):
+        counting = replace(work, runtime=replace(work.runtime, password_hasher=hasher))
+        log_in_with_password(counting, browser, email, password)
+    assert hasher.looks == 1
 
 
 def test_mark_of_a_failed_attempt_stays_when_the_request_is_rolled_back(gatepost: Gatepost) -> None:
