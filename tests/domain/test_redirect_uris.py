@@ -189,6 +189,7 @@ def test_registration_takes_a_private_use_scheme_when_the_client_is_native(uri: 
         ("https://app.example.com:x/cb", PORT),
         ("https://app.example.com:1:2/cb", PORT),
         ("https://[::1]x/cb", PORT),
+        ("https://[::1]]/cb", PORT),
         ("https://[::1]:/cb", PORT),
         ("http://app.example.com/cb", HTTP),
         ("http://127.0.0.2/cb", HTTP),

@@ -248,6 +248,7 @@ class Deployment(RuleBasedStateMachine):
             assert self.answer(window, "/logout", page, decision="sign_out").status_code == 303
             window.sign_out(self.grants)
             self.answer(window, "/logout", page, decision="sign_out")
+            self.check_newest()
 
     def only_look(self, window: Window) -> None:
         before = self.rows()
@@ -384,6 +385,14 @@ class Deployment(RuleBasedStateMachine):
         code = self.authorize(window, app, person, scope, True)
         return self.redeem(code, app, True, "nothing", 0, False) if isinstance(code, Code) else multiple()
 
+    @rule(code=codes, is_newest=mostly)
+    def redeem_again(self, code: Code, is_newest: bool) -> None:
+        """A code that comes back ends what it gave (INV-01)."""
+        code = self.newest(Code) if is_newest else code
+        for _ in range(2):
+            self.redeem(code, code.grant.app, True, "nothing", 0, False)
+        self.check_newest()
+
     @rule(token=refreshes, pause=st.sampled_from((0, 29, 30, 31)), is_newest=mostly)
     def retry(self, token: Refresh, pause: int, is_newest: bool) -> None:
         """The same token twice: a retry in its window, a reuse that ends the family after it (INV-03, INV-04)."""
@@ -391,6 +400,7 @@ class Deployment(RuleBasedStateMachine):
         for seconds in (0, pause):
             self.advance(seconds)
             self.refresh(token, token.grant.app, True, "", 0, False)
+        self.check_newest()
 
     @rule(code=codes, token=refreshes, app=apps)
     def mistake_one_thing_for_another(self, code: Code, token: Refresh, app: App) -> None:
@@ -432,6 +442,7 @@ class Deployment(RuleBasedStateMachine):
             token.is_revoked = True
         elif not token.is_swept:
             token.grant.is_revoked = True
+        self.check_newest()
 
     @rule(index=st.integers(0, 9), place=st.floats(0, 1), flip=st.integers(1, 63))
     def change_a_byte(self, index: int, place: float, flip: int) -> None:
@@ -475,6 +486,13 @@ class Deployment(RuleBasedStateMachine):
         if live:
             assert told.get_json()["sub"] == token.grant.person.id, "INV-13"
 
+    def check_newest(self) -> None:
+        """Asks about what was issued last."""
+        for index in range(4):
+            token = self.a_token(index)
+            if token is not None:
+                self.check_token(token)
+
     @rule(index=st.integers(0, 9))
     def ask_about(self, index: int) -> None:
         token = self.a_token(index)
@@ -502,6 +520,10 @@ class Deployment(RuleBasedStateMachine):
                 self.retire_keys()
             case "sweep":
                 self.sweep()
+        self.check_newest()
+        for each in self.all_apps:
+            for secret in each.secrets:
+                self.is_refused(self.post(each, secret, "/oauth/revoke", token="x"), each, secret)
 
     def disable_person(self, person: Person, disable: bool) -> None:
         if not person.is_deleted:
