@@ -9,6 +9,8 @@ context.configure(
     target_metadata=METADATA,
     render_as_batch=True,
     compare_type=True,
+    # On PostgreSQL one revision's locks are gone before the next begins, and an upgrade that ended is taken up again.
+    transaction_per_migration=True,
 )
 with context.begin_transaction():
     context.run_migrations()

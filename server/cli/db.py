@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from server.cli.console import faults_as_sentences, settings_or_exit
-from server.infra.migrations import current_revision, newest_revision
+from server.infra.migrations import current_revision, newest_revision, serves
 from server.infra.migrations import upgrade as run_upgrade
 
 
@@ -30,5 +30,10 @@ def current() -> None:
     with faults_as_sentences():
         revision = current_revision(settings)
     newest = newest_revision()
-    state = "up to date" if revision == newest else f"{newest} is needed; run: gatepost db upgrade"
+    if revision == newest:
+        state = "up to date"
+    elif serves(revision):
+        state = f"later than {newest}, which is enough for this version"
+    else:
+        state = f"{newest} is needed; run: gatepost db upgrade"
     click.echo(f"{revision or 'empty'} ({state})")

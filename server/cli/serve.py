@@ -23,7 +23,7 @@ from server.domain.key_rotation import remove_retired_keys
 from server.domain.unit_of_work import UnitOfWork
 from server.infra import draining
 from server.infra.jose import SIGNING_ALGORITHMS
-from server.infra.migrations import current_revision, newest_revision
+from server.infra.migrations import current_revision, newest_revision, serves
 from server.infra.ports import is_free, split_bind
 
 #: Named, not imported: the composition root stands above the command line.
@@ -73,10 +73,12 @@ def check_ready(settings: Settings) -> None:
     if settings.environment != "production":
         raise click.ClickException("GATEPOST_ENVIRONMENT is not production. Unset it, or use: gatepost dev")
     with faults_as_sentences():
-        is_current = current_revision(settings) == newest_revision()
+        revision = current_revision(settings)
     # The keyring is checked on the way: missing or readable by others, it does not load.
-    if not is_current:
+    if not serves(revision):
         raise click.ClickException("The database is not at this version's schema. Run: gatepost db upgrade")
+    if revision != newest_revision():
+        click.echo(f"The database is at {revision} already, which a later version made. That is fine while you deploy.")
     with operator_work(settings) as work:
         _refuse_demo_seed(work)
         signing_keys.ensure_keys(work)
