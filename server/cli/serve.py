@@ -56,12 +56,16 @@ def serve(bind: str | None, workers: int | None) -> None:
     except ValueError as error:
         raise click.ClickException(f"GATEPOST_BIND: {error}.") from error
     check_ready(settings)
-    if not is_free(host, port):
-        raise click.ClickException(
-            f"Port {port} on {host} is in use. Stop the other server, or choose: --bind HOST:PORT"
-        )
+    _refuse_busy_port(host, port, "--bind HOST:PORT")
+    if settings.metrics_bind:
+        _refuse_busy_port(*split_bind(settings.metrics_bind), "GATEPOST_METRICS_BIND")
     click.echo(f"Gatepost serves {settings.issuer} on {host}:{port}")
     _run(settings, host, port)
+
+
+def _refuse_busy_port(host: str, port: int, choice: str) -> None:
+    if not is_free(host, port):
+        raise click.ClickException(f"Port {port} on {host} is in use. Stop the other server, or choose: {choice}")
 
 
 def check_ready(settings: Settings) -> None:

@@ -6,7 +6,7 @@ the one module that writes to tables it does not own: it deletes what nobody can
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -85,12 +85,21 @@ RULES: Final[dict[str, Rule]] = {
 
 def sweep(work: UnitOfWork, batch: int = BATCH) -> dict[str, int]:
     """Removes at most `batch` rows by each rule; returns how many by table. Call it again while any is full."""
-    removed = {name: _remove(work, rule, batch) for name, rule in RULES.items()}
+    removed = {name: remove(work, name, find_due(work, name, batch)) for name in RULES}
     return {name: count for name, count in removed.items() if count}
 
 
-def _remove(work: UnitOfWork, rule: Rule, batch: int) -> int:
-    table, column, condition = rule
+def find_due(work: UnitOfWork, name: str, batch: int = BATCH) -> Sequence[str]:
+    """The keys of at most `batch` rows that may go; only read, so that the search locks nothing."""
+    _, column, condition = RULES[name]
+    return work.db.scalars(select(column).where(condition(work)).limit(batch)).all()
+
+
+def remove(work: UnitOfWork, name: str, keys: Sequence[str]) -> int:
+    """Removes those of the rows that still may go; returns how many did."""
+    if not keys:
+        return 0
+    table, column, condition = RULES[name]
     # Whoever else is sweeping takes other rows.
-    due = select(column).where(condition(work)).limit(batch).with_for_update(skip_locked=True)
+    due = select(column).where(column.in_(keys), condition(work)).with_for_update(skip_locked=True)
     return count_changed(work.db, delete(table).where(column.in_(work.db.scalars(due).all())))

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from typing import Final
 
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from server.domain import audit_chain
 from server.domain.actor import Actor
-from server.domain.housekeeping import BATCH, sweep
+from server.domain.housekeeping import BATCH, RULES, find_due, remove
 from server.domain.unit_of_work import Runtime, UnitOfWork
-from server.infra.database import open_engine
+from server.infra.database import begin_reading, open_engine
 
 log = logging.getLogger(__name__)
 
 INTERVAL_SECONDS: Final = 60.0
+#: How long a batch may hold its locks, half of what is promised.
+_LOCK_SECONDS: Final = 0.025
+_FIRST_BATCH: Final = 50
 _SYSTEM: Final = Actor("operator", "housekeeping")
 
 
@@ -33,6 +39,7 @@ class Sweeper(threading.Thread):
         while not self._stopped.wait(self._interval):
             try:
                 self.sweep_all()
+                self._runtime.metrics.swept()
             except SQLAlchemyError as error:
                 log.warning("housekeeping did not finish: %s", type(error).__name__)
 
@@ -41,16 +48,44 @@ class Sweeper(threading.Thread):
         self._stopped.set()
 
     def sweep_all(self) -> None:
-        """One round: batch after batch, each a transaction, until none is full."""
+        """One round: whatever is due, in batches so small that nobody waits for one, then the audit log's seals."""
         engine = open_engine(self._runtime.settings)
         try:
-            is_more_due = True
-            while is_more_due and not self._stopped.is_set():
-                with Session(engine) as db:
-                    removed = sweep(UnitOfWork(self._runtime, db, _SYSTEM))
-                    db.commit()
-                is_more_due = any(count >= BATCH for count in removed.values())
-                if removed:
-                    log.info("removed what was over: %s", removed)
+            removed = {name: count for name in RULES if (count := self._sweep_by(name, engine))}
+            if removed:
+                log.info("removed what was over: %s", removed)
+            while not self._stopped.is_set() and self._seal(engine):
+                pass
         finally:
             engine.dispose()
+
+    def _sweep_by(self, name: str, engine: Engine) -> int:
+        """Removes what is due by one rule; returns how many rows that were."""
+        total, size = 0, _FIRST_BATCH
+        is_more_due = True
+        while is_more_due and not self._stopped.is_set():
+            with Session(engine) as db:
+                # Found without the write lock of SQLite: the search is what takes long in a large table.
+                begin_reading(db)
+                due = find_due(UnitOfWork(self._runtime, db, _SYSTEM), name)
+            is_more_due = len(due) == BATCH
+            while due and not self._stopped.is_set():
+                began = time.monotonic()
+                with Session(engine) as db:
+                    total += remove(UnitOfWork(self._runtime, db, _SYSTEM), name, due[:size])
+                    db.commit()
+                due = due[size:]
+                size = _next_size(size, time.monotonic() - began)
+        return total
+
+    def _seal(self, engine: Engine) -> int:
+        with Session(engine) as db:
+            count = audit_chain.seal(UnitOfWork(self._runtime, db, _SYSTEM))
+            db.commit()
+            return count
+
+
+def _next_size(size: int, seconds: float) -> int:
+    """How many rows go next: as many as can in the time that writers may be kept waiting, going by the last batch."""
+    fitting = int(size * _LOCK_SECONDS / max(seconds, 0.001))
+    return max(1, min(BATCH, fitting, 2 * size))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,6 +12,7 @@ import pytest
 from granian.constants import HTTPModes, Interfaces
 
 from server.cli import serve
+from server.cli.serve import DrainingServer
 from server.domain.key_rotation import rotate_key
 from server.infra import draining
 from server.infra.keyring import create_keyring
@@ -198,6 +200,57 @@ def test_start_is_refused_when_the_port_is_busy(ready: Cli, started: list[dict[s
         sentence = ready.fault("serve", "--bind", f"127.0.0.1:{port}")
     assert sentence == f"Port {port} on 127.0.0.1 is in use. Stop the other server, or choose: --bind HOST:PORT"
     assert started == []
+
+
+def test_start_is_refused_when_the_port_of_the_metrics_is_busy(ready: Cli, started: list[dict[str, Any]]) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        ready.variables["GATEPOST_METRICS_BIND"] = f"127.0.0.1:{port}"
+        sentence = ready.fault("serve")
+    assert sentence.startswith(f"Port {port} on 127.0.0.1 is in use.")
+    assert started == []
+
+
+@pytest.mark.spec("R-28")
+def test_server_starts_when_a_later_version_has_upgraded_the_schema(ready: Cli, started: list[dict[str, Any]]) -> None:
+    with ready.gatepost() as gatepost, gatepost.work() as work:
+        work.db.connection().exec_driver_sql("UPDATE alembic_version SET version_num = '9001_next'")
+    assert "The database is at 9001_next already" in ready.ok("serve")
+    assert len(started) == 1
+
+
+def drainer(seconds: int) -> DrainingServer:
+    return DrainingServer("server.app:create_serving_app", interface=Interfaces.WSGI).drain_for(seconds)
+
+
+@pytest.mark.spec("R-27")
+def test_end_is_announced_before_it_comes_when_asked_with_sigterm() -> None:
+    draining.make_flag()
+    server = drainer(1)
+    server.signal_handler_interrupt(signal.SIGTERM, None)
+    assert draining.is_draining()
+    assert not server.interrupt_signal
+    assert server.main_loop_interrupt.wait(10)
+    assert server.interrupt_signal
+
+
+@pytest.mark.parametrize(("signals", "seconds"), [(["SIGINT"], 20), (["SIGTERM"], 0), (["SIGTERM", "SIGTERM"], 20)])
+def test_end_comes_at_once_when_nobody_wants_to_wait(signals: list[str], seconds: int) -> None:
+    draining.make_flag()
+    server = drainer(seconds)
+    for name in signals:
+        server.signal_handler_interrupt(signal.Signals[name], None)
+    assert server.interrupt_signal
+
+
+def test_workers_are_not_started_again_when_they_were_ended_together_with_the_server() -> None:
+    draining.make_flag()
+    server = drainer(20)
+    server.signal_handler_interrupt(signal.SIGTERM, None)
+    server._respawn_workers([0], None, None)
+    assert server.interrupt_signal
 
 
 @pytest.mark.parametrize("options", [("--workers", "0"), ("--workers", "many")])

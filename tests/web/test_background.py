@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
+import threading
+from typing import Any
 
 import pytest
 
+from server.domain import audit_chain
+from server.domain.housekeeping import BATCH, remove
 from server.domain.login_attempts import LoginAttempts, spend_attempt
 from server.domain.policy.lockout import Budget
 from server.infra.database import database_url
+from server.web import background
 from server.web.background import Sweeper
 from tests.support.application import Gatepost
 
@@ -30,7 +35,7 @@ def test_round_goes_on_until_nothing_is_due(gatepost: Gatepost, caplog: pytest.L
     with caplog.at_level(logging.INFO, "server.web.background"):
         Sweeper(gatepost.runtime).sweep_all()
     assert left(gatepost) == 0
-    assert [record.args for record in caplog.records] == [{"login_attempts": 500}] * 2 + [{"login_attempts": 100}]
+    assert [record.args for record in caplog.records] == [{"login_attempts": 1100}]
 
 
 def test_thread_sweeps_and_ends_when_it_is_told(gatepost: Gatepost) -> None:
@@ -63,3 +68,50 @@ def test_fault_is_logged_and_the_thread_goes_on(gatepost: Gatepost, caplog: pyte
         "housekeeping did not finish: OperationalError"
     ] * 2
     assert path not in caplog.text
+
+
+@pytest.mark.spec("R-34")
+def test_batches_shrink_when_they_take_too_long_and_grow_again() -> None:
+    assert background._next_size(100, 0.1) == 25
+    assert background._next_size(100, 0.001) == 200
+    assert background._next_size(400, 0.0) == BATCH
+    assert background._next_size(1, 10) == 1
+
+
+@pytest.mark.spec("R-34")
+def test_nothing_is_lost_when_a_round_is_killed_midway(gatepost: Gatepost, monkeypatch: pytest.MonkeyPatch) -> None:
+    spend(gatepost, 300)
+    sizes = []
+
+    def remove_once(*arguments: Any) -> int:
+        if sizes:
+            raise KeyboardInterrupt
+        sizes.append(len(arguments[2]))
+        return remove(*arguments)
+
+    monkeypatch.setattr(background, "remove", remove_once)
+    with pytest.raises(KeyboardInterrupt):
+        Sweeper(gatepost.runtime).sweep_all()
+    assert left(gatepost) == 300 - sizes[0]
+    monkeypatch.undo()
+    Sweeper(gatepost.runtime).sweep_all()
+    assert left(gatepost) == 0
+
+
+@pytest.mark.spec("R-34")
+def test_all_replicas_may_sweep_at_once(gatepost: Gatepost) -> None:
+    spend(gatepost, 600)
+    sweepers = [threading.Thread(target=Sweeper(gatepost.runtime).sweep_all) for _ in range(4)]
+    for sweeper in sweepers:
+        sweeper.start()
+    for sweeper in sweepers:
+        sweeper.join(30)
+    assert left(gatepost) == 0
+
+
+def test_audit_rows_are_sealed_though_nothing_was_swept(gatepost: Gatepost) -> None:
+    gatepost.add_user("grace@example.com")
+    Sweeper(gatepost.runtime).sweep_all()
+    with gatepost.work() as work:
+        assert audit_chain.find_head(work) is not None
+        assert audit_chain.seal(work) == 0
