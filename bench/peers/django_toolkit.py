@@ -6,8 +6,6 @@ cost a hundred times the rest.
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +17,7 @@ from bench import http, load
 from bench.floors.subjects import process, wait_until_open
 from bench.http import Answer
 from bench.load import Limits
+from bench.peers.environment import install, pins
 from bench.subject import (
     CLIENT_CREDENTIALS,
     CODE_EXCHANGE,
@@ -33,11 +32,9 @@ from bench.subject import (
     each_once,
     prepared,
 )
-from tests.support.components import REPOSITORY
 from tests.support.servers import free_port
 
 _REQUIREMENTS = Path(__file__).parent / "django" / "requirements.txt"
-_VENV = REPOSITORY / "var" / "bench" / "django"
 _SECRET = "a-client-secret-that-is-long-enough-for-anything"
 _CLIENT, _MACHINE = http.basic("bench", _SECRET), http.basic("bench-machine", _SECRET)
 REDIRECT_URI = "https://bench.example/callback"
@@ -60,8 +57,8 @@ class DjangoToolkit(HttpSubject):
 
     def about(self) -> str:
         """One line for the report."""
-        pins = dict(line.split("==") for line in _REQUIREMENTS.read_text().splitlines() if "==" in line)
-        packages = f"django-oauth-toolkit {pins['django-oauth-toolkit']}, Django {pins['Django']}"
+        found = pins(_REQUIREMENTS)
+        packages = f"django-oauth-toolkit {found['django-oauth-toolkit']}, Django {found['Django']}"
         kept = "PostgreSQL" if self.database_root else "SQLite, synchronous=FULL"
         return f"{packages} on granian, {kept}; opaque access tokens (no signature), client secrets in the clear"
 
@@ -112,7 +109,7 @@ def running(
     Raises:
         LoadFailed: when its packages are not to be had.
     """
-    python = install(log)
+    python = install("django", _REQUIREMENTS, log)
     key = rsa.generate_private_key(65537, 2048).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     environment = {
         "DATABASE_URL": database_url or f"sqlite:///{log.with_suffix('.sqlite')}",
@@ -128,19 +125,3 @@ def running(
     with process([*command, "bench.peers.django.app:application"], log, environment=environment) as server:
         wait_until_open(port, "/o/.well-known/jwks.json", server, log)
         yield DjangoToolkit(name, port, server.pid, database_root)
-
-
-def install(log: Path) -> str:
-    """Makes the virtual environment, unless it is there; returns its Python."""
-    python, made_from = _VENV / "bin" / "python", _VENV / ".made-from"
-    wanted = _REQUIREMENTS.read_text() + sys.version
-    if made_from.exists() and made_from.read_text() == wanted:
-        return str(python)
-    make = [sys.executable, "-m", "venv", "--clear", str(_VENV)]
-    fill = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", str(_REQUIREMENTS)]
-    with log.open("ab") as output:
-        for command in (make, fill):
-            if subprocess.run(command, stdout=output, stderr=output, check=False).returncode:
-                raise load.LoadFailed(f"its packages could not be installed: {log.read_text(errors='replace')[-500:]}")
-    made_from.write_text(wanted)
-    return str(python)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from bench.peers import django_toolkit, keycloak, oidc_provider
+from bench.peers import canaille_server, django_toolkit, keycloak, oidc_provider
 from bench.subject import HttpSubject
 
 #: Given a name, a database's address or None, worker processes, PostgreSQL's process and a log: the running peer.
@@ -15,6 +15,7 @@ Running = Callable[[str, str | None, int, int | None, Path], AbstractContextMana
 PEERS: dict[str, tuple[Running, tuple[str, ...]]] = {
     "oidc-provider": (oidc_provider.running, ("memory", "PostgreSQL")),
     "django-oauth-toolkit": (django_toolkit.running, ("SQLite", "PostgreSQL")),
+    "canaille": (canaille_server.running, ("PostgreSQL",)),
     "keycloak": (keycloak.running, ("PostgreSQL",)),
 }
 """How each is started, and on which stores it is measured."""

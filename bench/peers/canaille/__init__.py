@@ -1,0 +1,1 @@
+"""Canaille as the bench runs it."""
