@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from server.domain import usability
+from server.domain.sessions import grants
+from server.protocol.grants import authorization_code, refresh_token
+from server.protocol.revocation import RevocationEndpoint
 from tests.properties.machine import Deployment
+
+LIVES = settings(
+    max_examples=12,
+    stateful_step_count=35,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    phases=(Phase.generate,),
+    suppress_health_check=list(HealthCheck),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -19,15 +33,37 @@ def nothing_left_behind() -> Iterator[None]:
 
 @pytest.mark.spec(*(f"INV-{number:02}" for number in (*range(1, 27), 28, 46)))
 def test_server_does_what_the_model_says_when_lives_are_made_up() -> None:
-    run_state_machine_as_test(
-        Deployment,
-        settings=settings(
-            max_examples=12,
-            stateful_step_count=35,
-            deadline=None,
-            database=None,
-            derandomize=True,
-            phases=(Phase.generate, Phase.shrink),
-            suppress_health_check=list(HealthCheck),
-        ),
+    run_state_machine_as_test(Deployment, settings=settings(LIVES, phases=(Phase.generate, Phase.shrink)))
+
+
+def _do_nothing(*_: object, **__: object) -> None:
+    """What a forgotten line does."""
+
+
+def _forget_disabled_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = usability.why_unusable
+    monkeypatch.setattr(
+        "server.protocol.tokens.access_token.why_unusable",
+        lambda now, *entities: None if asked(now, *entities) == "user_disabled" else asked(now, *entities),
     )
+
+
+MISTAKES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
+    "a code that comes back ends nothing": lambda patch: patch.setattr(
+        authorization_code, "revoke_for_reuse", _do_nothing
+    ),
+    "a refresh token that comes back ends nothing": lambda patch: patch.setattr(
+        refresh_token, "revoke_for_reuse", _do_nothing
+    ),
+    "signing out leaves what was granted": lambda patch: patch.setattr(grants, "revoke_grants_of_session", _do_nothing),
+    "revoking ends nothing": lambda patch: patch.setattr(RevocationEndpoint, "revoke_token", _do_nothing),
+    "people who are disabled go on": _forget_disabled_users,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_model_notices_when_the_server_is_wrong(mistake: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    MISTAKES[mistake](monkeypatch)
+    with pytest.raises(AssertionError, match="INV-"):
+        run_state_machine_as_test(Deployment, settings=LIVES)
