@@ -62,7 +62,7 @@ def give_back(work: UnitOfWork, budgets: tuple[Budget, ...]) -> None:
     parameters: dict[str, Any] = {"now": work.now}
     for number, budget in enumerate(ordered):
         parameters |= {f"bucket{number}": budget.bucket, f"forgives{number}": int(budget.is_forgiving)}
-    work.db.execute(_give_back(len(ordered)), parameters)
+    work.db.connection().execute(_give_back(len(ordered)), parameters)
 
 
 def count_attempt(work: UnitOfWork, budgets: tuple[Budget, ...]) -> int:
@@ -76,7 +76,7 @@ def count_attempt(work: UnitOfWork, budgets: tuple[Budget, ...]) -> int:
             f"ends{number}": work.now + timedelta(seconds=budget.seconds),
             f"limit{number}": budget.attempts,
         }
-    rows = work.db.execute(_spend(len(ordered), len(strict)), parameters).all()
+    rows = work.db.connection().execute(_spend(len(ordered), len(strict)), parameters).all()
     limits = {budget.bucket: budget.attempts for budget in ordered}
     ends = [row.window_ends_at for row in rows if row.attempts > limits[row.bucket]]
     return max((max(1, math.ceil((end - work.now).total_seconds())) for end in ends), default=0)
