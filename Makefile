@@ -6,10 +6,12 @@ BIN := $(VENV)/bin
 LOCK := $(BIN)/uv pip compile pyproject.toml --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-.PHONY: help install dev test test-all lint format types contracts docs check bench lock screenshots wheel clean
+TRUST := trust-races trust-kills trust-failpoints trust-matrix trust-redirects trust-malformed trust-machine trust-outage trust-restarts
+
+.PHONY: help install dev test test-all lint format types contracts docs check bench growth mutation trust $(TRUST) lock screenshots wheel clean
 
 help: ## Print this list
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(BIN)/.installed ## Make .venv with everything in requirements-dev.lock
 
@@ -49,6 +51,42 @@ check: ## Everything CI runs, in the same way
 
 bench: install ## Measure CPU per request beside floors and peers; half an hour on a quiet machine
 	$(BIN)/python -m bench --output docs/performance.md
+
+growth: install ## Measure what a request costs with a thousand rows and with ten million
+	$(BIN)/python -m bench.growth --output docs/performance.md
+
+mutation: install ## Change the code one thing at a time and see which tests notice
+	$(BIN)/python -m tests.mutation
+
+trust: $(TRUST) ## Rerun every figure of docs/trust.md at full size; hours on a quiet machine
+
+trust-races: install ## 10,000 codes × 50 clients and 1,000 refresh tokens × 20, on three servers
+	$(BIN)/python -m tests.races.race --codes 10000 --clients 50 --refresh-tokens 1000 --refresh-clients 20 --record
+
+trust-kills: install ## Kill processes under traffic, 1,000 times on PostgreSQL and 100 times on SQLite
+	$(BIN)/python -m tests.races.kills --kills 1000 --record
+	$(BIN)/python -m tests.races.kills --kills 100 --database sqlite --record
+
+trust-failpoints: install ## Kill a process at every point of a token request
+	$(BIN)/python -m tests.races.failpoints --record
+
+trust-matrix: install ## Disable, revoke and retire everything; see each path die on three servers
+	$(BIN)/python -m tests.races.matrix --record
+
+trust-redirects: install ## Every near miss of a redirect URI, and what must never redirect
+	$(BIN)/python -m tests.properties redirects
+
+trust-malformed: install ## Send 50,000 malformed requests to every endpoint
+	$(BIN)/python -m tests.properties malformed --requests 50000
+
+trust-machine: install ## Live 300 made-up lives of a deployment beside a model of it
+	$(BIN)/python -m tests.properties machine --lives 300
+
+trust-outage: install ## Take PostgreSQL away under load for 30 seconds, in three ways
+	$(BIN)/python -m tests.faults.outage --seconds 30
+
+trust-restarts: install ## Restart three servers behind nginx 50 times under load
+	$(BIN)/python -m tests.faults.rolling_restarts --restarts 50 --rate 300
 
 lock: install ## Resolve the dependencies anew, with hashes and without addresses
 	$(LOCK) --upgrade --extra postgres --extra redis --output-file requirements.lock
