@@ -57,5 +57,5 @@ def verify_password(work: UnitOfWork, user: User | None, password: str) -> bool:
 
 def _is_unchanged(work: UnitOfWork, user: User, stored: str) -> bool:
     """Whether the person may still sign in with it: hashing takes long enough for a reset or a suspension to happen."""
-    row = work.db.connection().execute(_PRESENT, {"user_id": user.id}).one_or_none()
+    row = work.db.execute(_PRESENT, {"user_id": user.id}).one_or_none()
     return row is not None and row.password_hash == stored and row.disabled_at == user.disabled_at
