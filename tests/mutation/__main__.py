@@ -40,7 +40,7 @@ MODULES = {
     "redirect_uris": Module("server/domain/redirect_uris.py", ("tests/domain/test_redirect_uris.py",)),
     "pkce": Module(
         "server/protocol/pkce.py",
-        ("tests/protocol/test_pkce.py", "tests/protocol/grants/test_authorization_code.py"),
+        ("tests/properties/test_refusals.py", "tests/protocol/grants/test_authorization_code.py"),
     ),
     "refresh_rotation": Module(
         "server/domain/refresh_rotation.py",
@@ -52,10 +52,11 @@ MODULES = {
     ),
     "checks": Module(
         "server/protocol/authorization/checks.py",
-        ("tests/protocol/authorization/test_checks.py", "tests/protocol/authorization/test_refusals.py"),
+        ("tests/properties/test_refusals.py", "tests/protocol/authorization/test_checks.py"),
     ),
     "response_modes": Module(
-        "server/protocol/authorization/response_modes.py", ("tests/protocol/authorization/test_response_modes.py",)
+        "server/protocol/authorization/response_modes.py",
+        ("tests/properties/test_refusals.py", "tests/protocol/authorization/test_response_modes.py"),
     ),
 }
 
