@@ -16,7 +16,6 @@ from sqlalchemy import (
     ColumnElement,
     Executable,
     FromClause,
-    Row,
     Select,
     String,
     bindparam,
@@ -31,9 +30,10 @@ from sqlalchemy.sql.functions import FunctionElement
 from server.domain.audit_records import AuditRecord, AuditValues
 from server.domain.grants import Grant
 from server.domain.unit_of_work import UnitOfWork
+from server.infra.autocommit import Rows
 from server.infra.database import table_of
 
-Execute: TypeAlias = Callable[[Executable, Mapping[str, Any]], Sequence[Row[Any]]]
+Execute: TypeAlias = Callable[[Executable, Mapping[str, Any]], Rows]
 #: The spent row's columns as the UPDATE returns them.
 Spent: TypeAlias = FromClause
 
@@ -52,7 +52,7 @@ class Consumption:
     ) -> None:
         self._spend, self._inserts, self._answer = spend, inserts, answer
 
-    def run(self, work: UnitOfWork, parameters: Mapping[str, Any]) -> Row[Any] | None:
+    def run(self, work: UnitOfWork, parameters: Mapping[str, Any]) -> Sequence[Any] | None:
         """Spends and inserts, in the work's transaction if it has begun one; returns the answer's row, or None.
 
         None says that the UPDATE changed nothing: it was spent before, or its conditions do not hold.
@@ -66,14 +66,15 @@ class Consumption:
         with autocommit.transaction():
             return self._run_with(work, autocommit.change, parameters)
 
-    def _run_with(self, work: UnitOfWork, execute: Execute, parameters: Mapping[str, Any]) -> Row[Any] | None:
+    def _run_with(self, work: UnitOfWork, execute: Execute, parameters: Mapping[str, Any]) -> Sequence[Any] | None:
         if work.runtime.autocommit.engine.dialect.name == "postgresql":
             rows = execute(self._at_once, parameters)
             return rows[0] if rows else None
         spent = execute(self._spend, parameters)
         if not spent:
             return None
-        values = {**parameters, **{f"spent_{name}": value for name, value in spent[0]._mapping.items()}}
+        names = (f"spent_{column.name}" for column in self._spend.exported_columns)
+        values = {**parameters, **dict(zip(names, spent[0], strict=True))}
         inserts, answer = self._in_turn
         for statement in inserts:
             execute(statement, values)
@@ -94,7 +95,7 @@ class Consumption:
         return [build(spent) for build in self._inserts], self._answer(spent)
 
 
-def _all(work: UnitOfWork, statement: Executable, parameters: Mapping[str, Any]) -> Sequence[Row[Any]]:
+def _all(work: UnitOfWork, statement: Executable, parameters: Mapping[str, Any]) -> Rows:
     result = work.db.connection().execute(statement, parameters)
     return result.all() if result.returns_rows else ()
 

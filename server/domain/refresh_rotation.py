@@ -8,12 +8,13 @@ whoever presents it again leads to them again, and nobody can who has the databa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import Row, Select, bindparam, select, update
+from sqlalchemy import Select, bindparam, select, update
 
 from server.domain import audit_log
 from server.domain.audit_events import AuditEvent
@@ -115,7 +116,7 @@ def refresh(work: UnitOfWork, client: Client, token: str, asked: str | None) -> 
     return Refreshed(grant, user, successor, now, jti) if rotates else Refreshed(grant, user, None, now, None)
 
 
-def _split(row: Row[Any]) -> tuple[Grant, User]:
+def _split(row: Sequence[Any]) -> tuple[Grant, User]:
     width = len(columns_of(Grant))
     return detached(Grant, row[:width]), detached(User, row[width:])
 

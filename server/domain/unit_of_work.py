@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Executable, Row
+from sqlalchemy import Executable
 
 from server.config import Settings
 from server.domain.actor import Actor, ActorKind
 from server.domain.audit_queue import AuditQueue
-from server.infra.autocommit import Autocommit
+from server.infra.autocommit import Autocommit, Rows
 from server.infra.clock import Clock, SystemClock
 from server.infra.database import DatabaseSession, is_in_transaction
 from server.infra.jose import SigningKey
@@ -74,7 +74,8 @@ class UnitOfWork:
 
     def acting_as(self, kind: ActorKind, actor_id: str) -> UnitOfWork:
         """The same work, once it is proven who acts."""
-        return replace(self, actor=replace(self.actor, kind=kind, id=actor_id))
+        before = self.actor
+        return UnitOfWork(self.runtime, self.db, Actor(kind, actor_id, before.ip, before.user_agent, before.request_id))
 
     @property
     def settings(self) -> Settings:
@@ -91,7 +92,7 @@ class UnitOfWork:
         """Whether this work has begun a transaction: then it sees its own changes, and holds locks."""
         return is_in_transaction(self.db)
 
-    def read(self, statement: Executable, parameters: Mapping[str, Any]) -> Sequence[Row[Any]]:
+    def read(self, statement: Executable, parameters: Mapping[str, Any]) -> Rows:
         """The rows of a SELECT: in this work's transaction if it has begun one, without any otherwise."""
         if self.is_in_transaction:
             self.db.flush()

@@ -10,13 +10,17 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, TypeAlias, cast
 
-from sqlalchemy import Connection, Engine, Executable, Row, text
+from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql import ClauseElement, Executable
 
 from server.config import Settings
 from server.infra.database import open_engine, outside_transactions
+
+#: What a statement returned: rows of values in the order it names them.
+Rows: TypeAlias = Sequence[Sequence[Any]]
 
 #: A statement that fails this soon on an old connection met a closed one: worth one new connection.
 _AT_ONCE_SECONDS: Final = 0.5
@@ -29,6 +33,10 @@ class Autocommit:
         self._settings = settings
         self._engine: Engine | None = None
         self._connection: Connection | None = None
+        #: The driver's own connection under it.
+        self._driver_connection: Any = None
+        #: For PostgreSQL: each statement's text and the constants in it.
+        self._prepared: dict[Executable, tuple[str, dict[str, Any]]] = {}
         self._lock = threading.RLock()
 
     @property
@@ -38,7 +46,7 @@ class Autocommit:
             self._engine = outside_transactions(open_engine(self._settings))
         return self._engine
 
-    def read(self, statement: Executable, parameters: Mapping[str, Any]) -> Sequence[Row[Any]]:
+    def read(self, statement: Executable, parameters: Mapping[str, Any]) -> Rows:
         """The rows of a SELECT. A connection that the server closed while it lay idle is replaced once.
 
         Raises:
@@ -53,15 +61,46 @@ class Autocommit:
                     raise
             return self.change(statement, parameters)
 
-    def change(self, statement: Executable, parameters: Mapping[str, Any]) -> Sequence[Row[Any]]:
+    def change(self, statement: Executable, parameters: Mapping[str, Any]) -> Rows:
         """Runs one statement, a transaction of its own; returns the rows it returns.
 
         Raises:
             OperationalError: when the database does not answer; whether the statement was committed is then unknown.
         """
         with self._lock, self._given_up_on_fault():
-            result = self._open().execute(statement, parameters)
+            connection = self._open()
+            if connection.dialect.name == "postgresql":
+                return self._execute_by_driver(connection, statement, parameters)
+            result = connection.execute(statement, parameters)
             return result.all() if result.returns_rows else ()
+
+    def _execute_by_driver(self, connection: Connection, statement: Executable, parameters: Mapping[str, Any]) -> Rows:
+        """Past SQLAlchemy, whose part of the work is larger than the driver's, which knows times and JSON by itself."""
+        prepared = self._prepared.get(statement)
+        if prepared is None:
+            clause = cast("ClauseElement", statement)
+            compiled = clause.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
+            prepared = self._prepared[statement] = (str(compiled), dict(compiled.params))
+        sql, constants = prepared
+        driver_connection: Any = connection.connection.driver_connection
+        try:
+            cursor = driver_connection.execute(sql, {**constants, **parameters})
+            return cast("list[tuple[Any, ...]]", cursor.fetchall() if cursor.description else [])
+        except connection.dialect.loaded_dbapi.Error as error:
+            raise self._as_sqlalchemy_has_it(connection, sql, error) from error
+
+    def _as_sqlalchemy_has_it(self, connection: Connection, sql: str, error: Exception) -> Exception:
+        dialect = connection.dialect
+        is_disconnect = dialect.is_disconnect(error, connection.connection.driver_connection, None)  # type: ignore[arg-type]
+        return DBAPIError.instance(
+            sql,
+            None,
+            error,
+            dialect.loaded_dbapi.Error,
+            hide_parameters=True,
+            connection_invalidated=is_disconnect,
+            dialect=dialect,
+        )
 
     @contextmanager
     def transaction(self) -> Iterator[Autocommit]:
@@ -85,8 +124,9 @@ class Autocommit:
         """
         with self._lock:
             try:
-                driver_connection: Any = self._open().connection.driver_connection
-                return driver_connection.execute(sql).fetchone()[0]
+                if self._driver_connection is None:
+                    self._driver_connection = self._open().connection.driver_connection
+                return self._driver_connection.execute(sql).fetchone()[0]
             except Exception as error:  # each driver has its own classes; the second try has SQLAlchemy's
                 self.close()
                 if isinstance(error, DBAPIError) and not error.connection_invalidated:
@@ -96,7 +136,7 @@ class Autocommit:
     def close(self) -> None:
         """Gives the connection up; the next use opens another."""
         with self._lock:
-            connection, self._connection = self._connection, None
+            connection, self._connection, self._driver_connection = self._connection, None, None
             if connection is not None:
                 connection.close()
 

@@ -7,14 +7,17 @@ import hmac
 import secrets
 
 _BASE62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+#: Two digits at a time: each request needs several identifiers.
+_PAIRS = [high + low for high in _BASE62 for low in _BASE62]
 
 
 def _base62(number: int, width: int) -> str:
-    digits = []
-    for _ in range(width):
-        number, remainder = divmod(number, 62)
-        digits.append(_BASE62[remainder])
-    return "".join(reversed(digits))
+    pairs = []
+    for _ in range(0, width, 2):
+        number, remainder = divmod(number, 3844)
+        pairs.append(_PAIRS[remainder])
+    pairs.reverse()
+    return "".join(pairs)[-width:]
 
 
 def new_id() -> str:

@@ -90,14 +90,18 @@ class MachineLane:
     def _answer(self, environ: WSGIEnvironment, endpoint: Endpoint, request_id: str) -> EndpointResponse:
         """One unit of work, committed unless it ends in a refusal."""
         runtime = self._gatepost.runtime
-        with Session(self._engine, expire_on_commit=False) as db:
-            try:
-                work = UnitOfWork(runtime, db, anonymous(environ, runtime.settings, request_id))
-                answer = endpoint(work, environ)
-                if answer.status < 400:
-                    db.commit()
-            except Exception as error:  # noqa: BLE001  # nothing leaves as a traceback
-                answer = machine_error(error)
+        db = Session(self._engine, expire_on_commit=False)
+        try:
+            work = UnitOfWork(runtime, db, anonymous(environ, runtime.settings, request_id))
+            answer = endpoint(work, environ)
+            if answer.status < 400 and db.in_transaction():
+                db.commit()
+        except Exception as error:  # noqa: BLE001  # nothing leaves as a traceback
+            answer = machine_error(error)
+        finally:
+            # Most requests never use it.
+            if db.in_transaction():
+                db.close()
         if answer.status >= 400 and answer.body:
             runtime.metrics.refuse(environ[ENDPOINT], answer.body.get("error", "none"))
         return answer
