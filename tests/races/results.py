@@ -15,7 +15,7 @@ RESULTS = REPOSITORY / "docs" / "trust.json"
 Figures = dict[str, object]
 
 
-def record(name: str, figures: Figures, faults: list[str]) -> None:
+def record(name: str, figures: Figures, broken: int, **more: object) -> None:
     """Replaces what the last run of this name left."""
     results = load()
     commit = subprocess.run(
@@ -23,7 +23,8 @@ def record(name: str, figures: Figures, faults: list[str]) -> None:
     ).stdout.strip()
     results[name] = {
         "figures": figures,
-        "broken": len(faults),
+        "broken": broken,
+        **more,
         "on": f"{datetime.now(UTC):%Y-%m-%d}",
         "commit": commit,
         "machine": f"{os.cpu_count()} cores, Python {platform.python_version()}",
@@ -42,18 +43,19 @@ def load() -> dict[str, dict[str, object]]:
 def conclude(name: str, figures: Figures, faults: list[str], *, is_recorded: bool) -> int:
     """Prints a run's figures and faults, records them when asked to, and returns the exit status."""
     width = max(len(label) for label in figures)
-    print("\n".join(f"  {label:<{width}}  {_shown(value)}" for label, value in figures.items()))
+    print("\n".join(f"  {label:<{width}}  {shown(value)}" for label, value in figures.items()))
     for fault in faults[:20]:
         print(f"  BROKEN {fault}")
     if len(faults) > 20:
         print(f"  … and {len(faults) - 20} more")
     print(f"{name}: {'broken' if faults else 'every promise kept'}", flush=True)
     if is_recorded:
-        record(name, figures, faults)
+        record(name, figures, len(faults))
     return 1 if faults else 0
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A figure as people read it."""
     if isinstance(value, dict):
-        return ", ".join(f"{_shown(count)} × {label}" for label, count in value.items()) or "none"
+        return ", ".join(f"{shown(count)} × {label}" for label, count in value.items()) or "none"
     return f"{value:,}" if isinstance(value, int) else str(value)
