@@ -57,7 +57,14 @@ def tail(event: str | None, lines: int, as_json: bool) -> None:
 @audit.command()
 @click.option("--since", type=click.DateTime(_DAYS), help="From this moment on, UTC.")
 @click.option("--until", type=click.DateTime(_DAYS), help="Before this moment, UTC.")
-@click.option("--format", "form", type=click.Choice(["jsonl", "csv"]), default="jsonl", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["jsonl", "csv"]),
+    default="jsonl",
+    show_default=True,
+    help="One JSON object a line, or a table for spreadsheets.",
+)
 def export(since: datetime | None, until: datetime | None, form: str) -> None:
     """Write the sealed rows to standard output, oldest first.
 

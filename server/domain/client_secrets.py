@@ -48,6 +48,7 @@ def issue_client_secret(work: UnitOfWork, client: Client) -> str:
         )
     )
     work.db.flush()
+    audit_log.record(work, AuditEvent.CLIENT_SECRET_ISSUED, client_id=client.id)
     return secret
 
 

@@ -148,7 +148,7 @@ def _replace_secret(work: UnitOfWork, browser: Browser, signing_in: User | None,
         "current_session_id": session_id,
         "last_seen_at": work.now,
     }
-    work.db.execute(_UPDATE_BROWSER, {"browser_id": browser.id, **new})
+    work.db.connection().execute(_UPDATE_BROWSER, {"browser_id": browser.id, **new})
     for name, value in new.items():
         set_committed_value(browser, name, value)
     browser.presented_digest = browser.secret_digest
@@ -183,7 +183,9 @@ def start_session(work: UnitOfWork, browser: Browser, user: User, *, amr: list[s
     for earlier in _sessions_of(work, browser) if had_sessions else ():
         if earlier.user_id == user.id and earlier.ended_at is None:
             earlier.ended_at = work.now
-    work.db.execute(_INSERT_SESSION, {each.name: getattr(session, each.name) for each in _SESSIONS.columns})
+    work.db.connection().execute(
+        _INSERT_SESSION, {each.name: getattr(session, each.name) for each in _SESSIONS.columns}
+    )
     # It is in the database now; the unit of work would take five times as long to put it there.
     make_transient_to_detached(session)
     work.db.add(session)
@@ -254,6 +256,8 @@ def _sessions_of(work: UnitOfWork, browser: Browser) -> Sequence[Session]:
 
 def choose_session(work: UnitOfWork, browser: Browser, session: Session) -> None:
     """Makes `session` the one that answers requests from this browser."""
+    if browser.current_session_id != session.id:
+        audit_log.record(work, AuditEvent.SESSION_CHOSEN, user_id=session.user_id, session_id=session.id)
     browser.current_session_id = session.id
     touch_session(work, session)
 
@@ -276,14 +280,14 @@ def end_session(work: UnitOfWork, browser: Browser, session: Session) -> None:
         for known in _sessions_of(work, browser):
             if known.user_id == session.user_id:
                 grants.revoke_grants_of_session(work, known.id)
-        audit_log.record(work, AuditEvent.SESSION_ENDED, user_id=session.user_id)
+        audit_log.record(work, AuditEvent.SESSION_ENDED, user_id=session.user_id, session_id=session.id)
 
 
 def sign_out_everywhere(work: UnitOfWork, user: User, reason: str) -> None:
     """Ends the person's sessions on all browsers and everything they have granted, as after a stolen password."""
     for session in work.db.scalars(select(Session).where(Session.user_id == user.id, Session.ended_at.is_(None))):
         session.ended_at = work.now
-        audit_log.record(work, AuditEvent.SESSION_ENDED, user_id=user.id, reason=reason)
+        audit_log.record(work, AuditEvent.SESSION_ENDED, user_id=user.id, session_id=session.id, reason=reason)
     grants.revoke_grants_of_user(work, user.id, reason)
 
 

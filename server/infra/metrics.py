@@ -50,9 +50,7 @@ FAMILIES: Final = (
     Family("gatepost_sweeper_lag_seconds", "gauge", (), "Time since a round of housekeeping was finished."),
     Family("gatepost_limits_store_away", "gauge", (), "Workers that count attempts by themselves: Redis is away."),
     Family("gatepost_limits_outages", "counter", (), "Times that Redis went away."),
-    Family(
-        "gatepost_limits_refused", "gauge", (), "Clients and networks refused now, added up over the workers."
-    ),
+    Family("gatepost_limits_refused", "gauge", (), "Clients and networks refused now, added up over the workers."),
     Family("gatepost_workers", "gauge", (), "Workers that are alive."),
 )
 
