@@ -94,13 +94,15 @@ def test_both_lanes_read_every_odd_request_alike(gatepost: Gatepost) -> None:
     lanes = Lanes(gatepost)
     forms = [(FORM, body) for body in (*BODIES, b"token=" + token.encode())]
     typed = [(content_type, body) for content_type in CONTENT_TYPES for body in (b"", b"token=x")]
-    for authorization in authorizations(flow.secret or "", token):
+    for number, authorization in enumerate(authorizations(flow.secret or "", token)):
         header = {} if authorization is None else {"HTTP_AUTHORIZATION": authorization}
         for method, path in ENDPOINTS:
-            cases = [*forms, *typed] if method == "POST" else [(None, b""), (FORM, b""), ("text/plain", b"")]
+            # Every body with no, empty and right credentials; every way to write credentials with a few bodies.
+            posted = [*forms, *typed] if number < 3 else forms[-1:] + typed[:2]
+            cases = posted if method == "POST" else [(None, b""), (FORM, b""), ("text/plain", b"")]
             for content_type, body in cases:
                 lanes.check(method, path, content_type, body, **header)
     for odd in ODD_ENVIRONMENTS:
         for method, path in ENDPOINTS:
             lanes.check(method, path, FORM, b"token=x", **odd)
-    assert lanes.count > 2000
+    assert lanes.count > 500
