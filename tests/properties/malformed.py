@@ -232,7 +232,7 @@ def examine(world: World, request: WireRequest, tally: Tally) -> TestResponse:
     return response
 
 
-def _settings(examples: int, *, is_repeatable: bool) -> settings:
+def repeatable(examples: int, *, is_repeatable: bool) -> settings:
     return settings(
         max_examples=examples,
         deadline=None,
@@ -247,7 +247,7 @@ def send_raw_bytes(world: World, tally: Tally, examples: int, number: int | None
     """Sends `examples` made-up requests to every route, each with every method it takes."""
     routes = world.routes()
 
-    @_settings(examples, is_repeatable=number is None)
+    @repeatable(examples, is_repeatable=number is None)
     @given(raw=raw_requests)
     def check(raw: Raw) -> None:
         for method, path in routes:
@@ -265,7 +265,7 @@ def send_raw_bytes(world: World, tally: Tally, examples: int, number: int | None
 def send_faulty_requests(world: World, tally: Tally, examples: int, number: int | None = None) -> None:
     """Sends `examples` valid requests with up to two faults in each."""
 
-    @_settings(examples, is_repeatable=number is None)
+    @repeatable(examples, is_repeatable=number is None)
     @given(name=st.sampled_from(sorted(VALID)), changes=mutations)
     def check(name: str, changes: list[tuple[str, int, str, str, str]]) -> None:
         parts = VALID[name](world)
@@ -282,7 +282,7 @@ def send_to_any_path(world: World, tally: Tally, examples: int, number: int | No
     """Sends `examples` requests to paths that nobody thought of."""
     segment = st.one_of(st.text(max_size=12), st.sampled_from(("..", ".", "", "oauth", "static", ".well-known", "%2e")))
 
-    @_settings(examples, is_repeatable=number is None)
+    @repeatable(examples, is_repeatable=number is None)
     @given(segments=st.lists(segment, max_size=5), method=st.sampled_from(METHODS), sent=headers)
     def check(segments: list[str], method: str, sent: tuple[tuple[str, str], ...]) -> None:
         examine(
