@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import ClauseElement, Executable
 
 from server.config import Settings
-from server.infra.database import open_engine, outside_transactions
+from server.infra.database import REQUEST_PATIENCE, open_engine, outside_transactions
 
 #: What a statement returned: rows of values in the order it names them.
 Rows: TypeAlias = Sequence[Sequence[Any]]
@@ -43,7 +43,7 @@ class Autocommit:
     def engine(self) -> Engine:
         """The engine behind it, made when it is first asked for: a forked process makes its own."""
         if self._engine is None:
-            self._engine = outside_transactions(open_engine(self._settings))
+            self._engine = outside_transactions(open_engine(self._settings, REQUEST_PATIENCE))
         return self._engine
 
     def read(self, statement: Executable, parameters: Mapping[str, Any]) -> Rows:

@@ -1,4 +1,4 @@
-"""A month of traffic: with housekeeping the database stays as large as a few days; without it every rule still holds."""
+"""A month of traffic: housekeeping keeps the database as large as a few days', and every rule holds without it."""
 
 from __future__ import annotations
 
