@@ -13,7 +13,7 @@ from server.domain.errors import DomainError, Expired, TooMany
 from server.infra.database import database
 from server.protocol.authorization_server import EndpointResponse
 from server.protocol.errors import OAuth2Error
-from server.web.context import current_request_id, current_work
+from server.web.context import current_gatepost, current_request_id, current_work
 from server.web.machine_errors import RETRY_AFTER_SECONDS, STATUS_OF, error_document, machine_error, note_fault
 from server.web.pages import Application, application, render
 
@@ -45,6 +45,7 @@ def _is_machine() -> bool:
 def _on_oauth_error(error: OAuth2Error) -> Response:
     database.session.rollback()
     answer = machine_error(error)
+    current_gatepost().runtime.metrics.refuse(request.endpoint or "unknown", error.error)
     if _is_machine():
         return _to_flask(answer)
     return error_page(
