@@ -33,6 +33,7 @@ _CONTEXT: Final = "audit-chain"
 #: Any number all replicas agree on: one of them seals at a time.
 _ADVISORY_LOCK: Final = 7_283_115_901
 _READ_AT_ONCE: Final = 2000
+_SPAN: Final = 100_000
 _SIGNED: Final = (
     "id",
     "at",
@@ -200,14 +201,19 @@ def _seals_with_their_rows() -> Select[Any]:
 
 def _first_stray_row(work: UnitOfWork) -> Fault | None:
     """A row that is older than what the sealer looks back for: it was put in later."""
-    query = (
-        select(_EVENTS.c.id)
-        .where(_EVENTS.c.id <= _horizon(work), ~exists().where(_SEALS.c.audit_id == _EVENTS.c.id))
-        .order_by(_EVENTS.c.id)
-        .limit(1)
-    )
-    stray = work.db.execute(query).scalar()
-    return None if stray is None else Fault(None, f"row {stray} was put in after its neighbours were sealed")
+    horizon = _horizon(work)
+    reached = work.db.execute(select(func.min(_EVENTS.c.id))).scalar()
+    while reached is not None and reached <= horizon:
+        # A span at a time, so that no statement takes long however many rows there are.
+        ids = select(_EVENTS.c.id).where(_EVENTS.c.id >= reached, _EVENTS.c.id <= horizon).order_by(_EVENTS.c.id)
+        span = ids.limit(_SPAN).subquery()
+        stray = work.db.execute(
+            select(func.min(span.c.id)).where(~exists().where(_SEALS.c.audit_id == span.c.id))
+        ).scalar()
+        if stray is not None:
+            return Fault(None, f"row {stray} was put in after its neighbours were sealed")
+        reached = work.db.execute(select(func.max(span.c.id) + 1)).scalar()
+    return None
 
 
 def _difference_from(work: UnitOfWork, checkpoint: Checkpoint) -> Fault | None:

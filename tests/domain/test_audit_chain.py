@@ -139,14 +139,24 @@ def test_swapped_rows_are_found(sealed: UnitOfWork) -> None:
 
 
 @pytest.mark.spec("L-03")
-def test_row_put_in_between_is_found(sealed: UnitOfWork) -> None:
+@pytest.mark.parametrize("span", [1, 3, 1000])
+@pytest.mark.parametrize("number", [-(10**18), 4])
+def test_row_put_in_between_is_found(
+    sealed: UnitOfWork, monkeypatch: pytest.MonkeyPatch, number: int, span: int
+) -> None:
+    if number > 0:
+        # As if that number had been left out, which PostgreSQL does when a transaction is rolled back.
+        sealed.db.connection().exec_driver_sql("UPDATE audit_events SET id = id + 1000 WHERE id >= 4")
+        sealed.db.connection().exec_driver_sql("DELETE FROM audit_seals")
+        seal_all(sealed)
     tamper(
         sealed,
         "INSERT INTO audit_events (id, at, event, actor_kind, details) "
-        "SELECT -5, at, event, actor_kind, details FROM audit_events LIMIT 1",
+        f"SELECT {number}, at, event, actor_kind, details FROM audit_events LIMIT 1",
     )
     assert seal(sealed) == 0
-    assert found(sealed) == (None, "row -5 was put in after its neighbours were sealed")
+    monkeypatch.setattr(audit_chain, "_SPAN", span)
+    assert found(sealed) == (None, f"row {number} was put in after its neighbours were sealed")
 
 
 @pytest.mark.spec("L-03")
