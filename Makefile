@@ -6,9 +6,11 @@ BIN := $(VENV)/bin
 LOCK := $(BIN)/uv pip compile pyproject.toml --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url --no-emit-find-links
 
 .DEFAULT_GOAL := help
-TRUST := trust-races trust-kills trust-failpoints trust-matrix trust-redirects trust-malformed trust-machine trust-outage trust-restarts
+TRUST := trust-races trust-naive trust-replays trust-losses trust-contention trust-kills trust-failpoints trust-matrix \
+	trust-redirects trust-malformed trust-machine trust-outage trust-restarts
 
-.PHONY: help install dev test test-all lint format types contracts docs check bench growth mutation trust $(TRUST) lock screenshots wheel clean
+.PHONY: help install dev test test-all lint format types contracts docs check bench growth mutation trust $(TRUST) trust-page \
+	lock screenshots wheel clean
 
 help: ## Print this list
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,10 +60,22 @@ growth: install ## Measure what a request costs with a thousand rows and with te
 mutation: install ## Change the code one thing at a time and see which tests notice
 	$(BIN)/python -m tests.mutation
 
-trust: $(TRUST) ## Rerun every figure of docs/trust.md at full size; hours on a quiet machine
+trust: $(TRUST) trust-page ## Rerun every figure of docs/trust.md at full size; hours on a quiet machine
 
 trust-races: install ## 10,000 codes × 50 clients and 1,000 refresh tokens × 20, on three servers
 	$(BIN)/python -m tests.races.race --codes 10000 --clients 50 --refresh-tokens 1000 --refresh-clients 20 --record
+
+trust-naive: install ## The same race against a server that checks before it acts: it must lose
+	! $(BIN)/python -m tests.races.race --naive --codes 100 --refresh-tokens 0
+
+trust-replays: install ## Use codes and refresh tokens twice, rightly and wrongly
+	$(BIN)/python -m tests.races.replays --misbound 100000 --valid 10000 --reuses 1000 --restarted 200 --record
+
+trust-losses: install ## Lose answers, and cut the database off during COMMIT
+	$(BIN)/python -m tests.races.losses --lost 10000 --clients 2000 --refreshes 20 --cuts 1000 --record
+
+trust-contention: install ## Refresh and revoke at once; 32 threads on one SQLite file
+	$(BIN)/python -m tests.races.contention --pairs 1000 --seconds 600 --record
 
 trust-kills: install ## Kill processes under traffic, 1,000 times on PostgreSQL and 100 times on SQLite
 	$(BIN)/python -m tests.races.kills --kills 1000 --record
@@ -87,6 +101,9 @@ trust-outage: install ## Take PostgreSQL away under load for 30 seconds, in thre
 
 trust-restarts: install ## Restart three servers behind nginx 50 times under load
 	$(BIN)/python -m tests.faults.rolling_restarts --restarts 50 --rate 300
+
+trust-page: install ## Write docs/trust.md from what the runs have recorded
+	$(BIN)/python -m tests.races.report
 
 lock: install ## Resolve the dependencies anew, with hashes and without addresses
 	$(LOCK) --upgrade --extra postgres --extra redis --output-file requirements.lock
