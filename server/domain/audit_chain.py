@@ -100,7 +100,7 @@ def seal(work: UnitOfWork, *, wait: bool = False) -> int:
     key = work.runtime.keyring.derive_key(_CONTEXT, key_name)
     seals = []
     sequence, digest = head.sequence, head.digest
-    for row in work.db.execute(_unsealed(work).limit(_BATCH[_dialect(work)])):
+    for row in work.db.execute(_unsealed(work)):
         sequence, digest = sequence + 1, _digest(key, sequence + 1, digest, row)
         seals.append({"sequence": sequence, "audit_id": row.id, "key_name": key_name, "digest": digest})
     if seals:
@@ -158,10 +158,16 @@ def _horizon(work: UnitOfWork) -> int:
 
 
 def _unsealed(work: UnitOfWork) -> Select[Any]:
+    """The next batch of rows; read from a span of bounded size, however many rows wait."""
+    size = _BATCH[_dialect(work)]
+    ids = select(_EVENTS.c.id).where(_EVENTS.c.id > _horizon(work)).order_by(_EVENTS.c.id)
+    span = ids.limit(_LATE_ROWS[_dialect(work)] + size).subquery()
     return (
         select(*(_EVENTS.c[name] for name in _SIGNED))
-        .where(_EVENTS.c.id > _horizon(work), ~exists().where(_SEALS.c.audit_id == _EVENTS.c.id))
+        .join(span, span.c.id == _EVENTS.c.id)
+        .where(~exists().where(_SEALS.c.audit_id == span.c.id))
         .order_by(_EVENTS.c.id)
+        .limit(size)
     )
 
 

@@ -45,7 +45,7 @@ def _is_machine() -> bool:
 def _on_oauth_error(error: OAuth2Error) -> Response:
     database.session.rollback()
     answer = machine_error(error)
-    current_gatepost().runtime.metrics.refuse(request.endpoint or "unknown", error.error)
+    current_gatepost().runtime.metrics.refuse(request.endpoint or "unknown", error.error or "none")
     if _is_machine():
         return _to_flask(answer)
     return error_page(
