@@ -25,9 +25,11 @@ LOOKS: dict[str, dict[str, Any]] = {
     "phone": {"color_scheme": "light", "viewport": PHONE},
     "dark phone": {"color_scheme": "dark", "viewport": PHONE},
 }
+CHALLENGE = f"&scope=openid%20profile&code_challenge={'a' * 43}&code_challenge_method=S256"
 EVERY_STOP = [
     "home", "try it", "request", "sign in", "sign in refused", "consent", "run", "run continued", "program",
-    "account chooser", "confirm", "form post", "refused client", "sign out", "signed out",
+    "account chooser", "confirm", "form post", "consent to a program of the device", "refused client", "sign out",
+    "signed out",
 ]  # fmt: skip
 
 
@@ -103,6 +105,10 @@ def later_stops(page: "Page", server: Server) -> Iterator[str]:
     page.goto(f"{page.get_attribute('#try-continue', 'href')}&response_mode=form_post")
     page.wait_for_selector("#form-post")
     yield "form post"
+    callback = server.url("/dev/try/callback")
+    page.goto(server.url(f"/oauth/authorize?response_type=code&client_id=demo-spa&redirect_uri={callback}{CHALLENGE}"))
+    page.wait_for_selector(".notice")
+    yield "consent to a program of the device"
     page.goto(server.url("/oauth/authorize?response_type=code&client_id=nobody"))
     page.wait_for_selector("#error-page")
     yield "refused client"
