@@ -13,11 +13,11 @@ from itertools import islice
 from typing import Final
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError, StatementError
 
 from server.config import Settings
 from server.domain.audit_records import AuditValues, insert_records
-from server.infra.database import is_outage, open_engine
+from server.infra.database import open_engine
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +140,7 @@ class _Writer(threading.Thread):
                 self._write(rows)
             except (SQLAlchemyError, TypeError, ValueError) as error:
                 self._disconnect()
-                if is_outage(error):
+                if not _is_about_a_row(error):
                     log.warning("%d audit rows wait for the database: %s", len(self._queue), type(error).__name__)
                     return False
                 if len(rows) > 1:
@@ -169,3 +169,9 @@ class _Writer(threading.Thread):
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _is_about_a_row(error: Exception) -> bool:
+    """Whether the rows themselves are at fault, and not the database, its disk, its schema or its permissions."""
+    # A value that no statement can be made of is a StatementError, of which the driver's errors are kinds.
+    return isinstance(error, DataError | IntegrityError | TypeError | ValueError) or type(error) is StatementError
