@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from typing import Any, Final, TypeVar
 
 from argon2 import PasswordHasher as Argon2Hasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -12,8 +15,10 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from server.config import Settings
 from server.infra.turns import stepping_aside
 
-P = ParamSpec("P")
 T = TypeVar("T")
+
+#: When nobody has set or entered a password for so long, the memory it took goes back to the system.
+IDLE_SECONDS: Final = 2.0
 
 
 class PasswordHasher:
@@ -29,26 +34,73 @@ class PasswordHasher:
             memory_cost=settings.argon2_memory_kib,
             parallelism=settings.argon2_parallelism,
         )
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="password-hasher")
+        self._thread = _HashingThread()
         self._decoy = self._argon2.hash("a password nobody has")
 
     def hash(self, password: str) -> str:
         """The encoded argon2id hash of `password`."""
-        return self._in_thread(self._argon2.hash, password)
+        return self._in_thread(lambda: self._argon2.hash(password))
 
     def verify(self, password_hash: str | None, password: str) -> bool:
         """Whether `password` is right. Without a hash it does the same work and says no, so that time tells nothing."""
         try:
-            self._in_thread(self._argon2.verify, password_hash or self._decoy, password)
+            self._in_thread(lambda: self._argon2.verify(password_hash or self._decoy, password))
         except (VerificationError, InvalidHashError):
             return False
         return password_hash is not None
 
-    def _in_thread(self, work: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
-        running = self._thread.submit(work, *arguments, **named)
-        with stepping_aside():
-            return running.result()
-
     def needs_rehash(self, password_hash: str) -> bool:
         """Whether the hash was made with other parameters than today's."""
         return self._argon2.check_needs_rehash(password_hash)
+
+    def _in_thread(self, job: Callable[[], T]) -> T:
+        running = self._thread.submit(job)
+        with stepping_aside():
+            return running.result()
+
+
+class _HashingThread:
+    """Does one job after the other; begun by the first, as threads do not survive a fork."""
+
+    def __init__(self) -> None:
+        self._jobs: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._lock = threading.Lock()
+
+    def submit(self, job: Callable[[], T]) -> Future[T]:
+        """The job's result, when it is there."""
+        if self._thread is None:
+            self._begin()
+        future: Future[T] = Future()
+        self._jobs.put((future, job))
+        return future
+
+    def _begin(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="password-hasher", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        patience: float | None = None
+        while True:
+            try:
+                future, job = self._jobs.get(timeout=patience)
+            except Empty:
+                _give_memory_back()
+                patience = None
+                continue
+            try:
+                future.set_result(job())
+            except BaseException as error:  # noqa: BLE001 – whoever waits for the result raises it
+                future.set_exception(error)
+            # Neither a password nor what was asked of it stays while nobody comes.
+            del future, job
+            patience = IDLE_SECONDS
+
+
+def _give_memory_back() -> None:
+    """Asks the C library to keep none of the memory that was freed; others than glibc do not keep it."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

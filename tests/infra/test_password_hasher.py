@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from server.config import Settings
+from server.infra import password_hasher
 from server.infra.password_hasher import PasswordHasher
 
 CHEAP = {"argon2_time_cost": 1, "argon2_memory_kib": 8192, "argon2_parallelism": 1}
@@ -23,6 +27,7 @@ def bare_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.spec("P-01")
 def test_hash_is_argon2id_with_the_parameters_of_the_settings() -> None:
     encoded = hasher(argon2_time_cost=2, argon2_memory_kib=9000, argon2_parallelism=2).hash("correct horse")
     assert encoded.startswith("$argon2id$v=19$m=9000,t=2,p=2$")
@@ -47,6 +52,7 @@ def test_nothing_verifies_when_there_is_no_hash() -> None:
     assert not subject.verify(None, "a password nobody has")
 
 
+@pytest.mark.spec("P-07")
 def test_passwords_are_hashed_one_at_a_time_in_a_thread_of_their_own() -> None:
     subject = hasher()
     threads: list[int] = []
@@ -67,6 +73,32 @@ def test_passwords_are_hashed_one_at_a_time_in_a_thread_of_their_own() -> None:
     assert threads[0] != threading.get_ident()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_memory_goes_back_to_the_system_when_nobody_signs_in_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(password_hasher, "IDLE_SECONDS", 0.3)
+    # Below 32 MiB, where the C library begins to keep what was freed.
+    subject = hasher(argon2_memory_kib=30000)
+    for _ in range(3):
+        subject.verify(None, "correct horse")
+    kept = resident_bytes()
+    deadline = time.monotonic() + 10
+    while resident_bytes() > kept - 20_000_000 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert resident_bytes() <= kept - 20_000_000
+    assert not subject.verify(None, "correct horse")
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_fault_reaches_whoever_waits_and_the_next_password_is_hashed() -> None:
+    subject = hasher()
+    with pytest.raises(AttributeError):
+        subject.hash(None)  # type: ignore[arg-type]
+    assert subject.verify(subject.hash("correct horse"), "correct horse")
+
+
 @pytest.mark.parametrize("encoded", ["plain text", "$argon2id$v=19$", "$2b$12$abcdefghijklmnopqrstuv"])
 def test_password_is_wrong_when_the_stored_hash_is_none(encoded: str) -> None:
     assert not hasher().verify(encoded, "plain text")
@@ -85,3 +117,11 @@ def test_rehash_is_needed_when_a_parameter_changed(change: str) -> None:
     encoded = hasher().hash("correct horse")
     assert not hasher().needs_rehash(encoded)
     assert hasher(**{change: CHEAP[change] + 1}).needs_rehash(encoded)
+
+
+@pytest.mark.spec("P-01")
+def test_defaults_are_what_the_rules_ask_for_at_least() -> None:
+    settings = Settings(_env_file=None)
+    assert settings.argon2_memory_kib >= 19456
+    assert settings.argon2_time_cost >= 2
+    assert settings.argon2_memory_kib * settings.argon2_time_cost >= 38912
