@@ -439,3 +439,18 @@ def test_client_is_refused_when_its_header_is_read_oddly(flow: Flow, odd: str) -
     answer = flow.gatepost.browser().post("/oauth/token", data={"grant_type": "authorization_code"}, headers=header)
     assert answer.status_code in (400, 401)
     assert answer.get_json()["error"] in ("invalid_client", "invalid_request")
+
+
+@pytest.mark.spec("TK-10", "INV-41")
+def test_scope_of_a_refresh_is_refused_when_it_is_malformed_whatever_the_token(database_gatepost: Gatepost) -> None:
+    """Also on PostgreSQL, whose text holds no NUL."""
+    flow = flow_of(database_gatepost, "spa", redirect_uris=(SITE,))
+    stranger = flow_of(database_gatepost, "spa", client_id="another", redirect_uris=(SITE,))
+    live, spent = flow.tokens()["refresh_token"], flow.tokens()["refresh_token"]
+    flow.refresh(spent)
+    for scope in ("a\0b", "\0", '"', "\u00e9", "openid\nemail", "x" * 4000):
+        for asker, token in ((stranger, live), (flow, live), (flow, spent)):
+            answer = asker.refresh(token, scope=scope)
+            assert answer.status_code == 400, (scope, answer.text)
+            assert answer.get_json()["error"] in ("invalid_scope", "invalid_grant")
+    assert flow.refresh(live).status_code == 200
