@@ -66,13 +66,6 @@ def _check_hosts(value: tuple[str, ...]) -> tuple[str, ...]:
     return value
 
 
-def _check_bind(value: str) -> str:
-    host, colon, port = value.rpartition(":")
-    if not host or not colon or not (port.isascii() and port.isdigit()) or not 0 < int(port) < 65536:
-        raise ValueError("must be HOST:PORT, such as 127.0.0.1:9464")
-    return value
-
-
 def _is_database_url(value: str) -> bool:
     """Whether it names a database file, or a database on a server; a database in memory would be empty each time."""
     try:
@@ -129,8 +122,7 @@ class Settings(BaseSettings):
     )
     issuer: Annotated[str, AfterValidator(_check_issuer)] = Field(
         "http://localhost:8000",
-        description="The issuer identifier: the one origin of every URL Gatepost writes. Https, no trailing slash; "
-        "a path is allowed.",
+        description="The issuer identifier: the one origin of every URL Gatepost writes. Https; a path is allowed.",
     )
     issuer_name: str = Field("Gatepost", min_length=1, max_length=60, description="The name people see on the pages.")
     database_url: SecretStr = Field(
@@ -152,17 +144,13 @@ class Settings(BaseSettings):
     )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode, AfterValidator(_check_hosts)] = Field(
         (),
-        description="Further names (`name` or `name:port`, comma-separated) that requests may be addressed to. The "
-        "issuer's and this machine's always may; any other `Host` is answered 421.",
+        description="Further `Host`s (`name` or `name:port`, comma-separated) beside the issuer's and this machine's; "
+        "any other is answered 421.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged.")
     log_format: Literal["text", "json"] = Field("text", description="One line of text or one JSON object per event.")
-    access_log: bool = Field(
-        False, description="One line at info for each request: method, endpoint, status, milliseconds, request id."
-    )
-    metrics_bind: Annotated[str, AfterValidator(_check_bind)] | None = Field(
-        None, description="Address and port of the Prometheus metrics, such as `127.0.0.1:9464`; by default none."
-    )
+    access_log: bool = Field(False, description="One line at info for each request: endpoint, status, milliseconds.")
+    metrics_bind: str | None = Field(None, description="Address and port of the Prometheus metrics; by default none.")
 
     authorization_request_lifetime: Seconds = Field(
         1800, description="Seconds a person has to sign in and consent before the request expires."

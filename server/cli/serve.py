@@ -51,16 +51,21 @@ def serve(bind: str | None, workers: int | None) -> None:
     settings = settings_or_exit(
         **{name: value for name, value in {"bind": bind, "workers": workers}.items() if value is not None}
     )
-    try:
-        host, port = split_bind(settings.bind)
-    except ValueError as error:
-        raise click.ClickException(f"GATEPOST_BIND: {error}.") from error
+    host, port = _host_and_port("GATEPOST_BIND", settings.bind)
+    metrics = _host_and_port("GATEPOST_METRICS_BIND", settings.metrics_bind) if settings.metrics_bind else None
     check_ready(settings)
     _refuse_busy_port(host, port, "--bind HOST:PORT")
-    if settings.metrics_bind:
-        _refuse_busy_port(*split_bind(settings.metrics_bind), "GATEPOST_METRICS_BIND")
+    if metrics:
+        _refuse_busy_port(*metrics, "GATEPOST_METRICS_BIND")
     click.echo(f"Gatepost serves {settings.issuer} on {host}:{port}")
     _run(settings, host, port)
+
+
+def _host_and_port(name: str, bind: str) -> tuple[str, int]:
+    try:
+        return split_bind(bind)
+    except ValueError as error:
+        raise click.ClickException(f"{name}: {error}.") from error
 
 
 def _refuse_busy_port(host: str, port: int, choice: str) -> None:

@@ -162,6 +162,10 @@ def bad_bind(cli: Cli) -> None:
     cli.variables["GATEPOST_BIND"] = "localhost"
 
 
+def bad_metrics_bind(cli: Cli) -> None:
+    cli.variables["GATEPOST_METRICS_BIND"] = "127.0.0.1:70000"
+
+
 REFUSALS: list[tuple[Callable[[Cli], None], str]] = [
     (http_issuer, "GATEPOST_ISSUER: must be https; http is allowed on localhost only"),
     (development, "GATEPOST_ENVIRONMENT is not production. Unset it, or use: gatepost dev"),
@@ -174,6 +178,7 @@ REFUSALS: list[tuple[Callable[[Cli], None], str]] = [
     (demo_user, "This database holds the demo user and clients of `gatepost dev`. Use another database"),
     (demo_client, "This database holds the demo user and clients of `gatepost dev`. Use another database"),
     (bad_bind, "GATEPOST_BIND: 'localhost' is not HOST:PORT, such as 127.0.0.1:8000."),
+    (bad_metrics_bind, "GATEPOST_METRICS_BIND: '127.0.0.1:70000' is not HOST:PORT, such as 127.0.0.1:8000."),
 ]
 
 
