@@ -15,6 +15,7 @@ from server.infra.clock import Clock
 from server.infra.database import database, database_url, engine_options, prepare_engine
 from server.infra.database_clock import serving_clock
 from server.infra.logging import configure_logging
+from server.infra.registry_listener import RegistryListener
 from server.infra.resources import TEMPLATES
 from server.protocol.authorization_server import AuthorizationServer
 from server.web import context, errors, metrics_listener, pages, request_metrics, security_headers, session_cookie, urls
@@ -72,6 +73,7 @@ def create_serving_app() -> Flask:
     runtime = context.parts_of(app).runtime
     Sweeper(runtime).start()
     runtime.audit_queue.start(settings)
+    RegistryListener(settings, runtime.registry_cache).start()
     with app.app_context():
         metrics_listener.start(runtime, database.engine.pool)
     liveness_paths = frozenset({"/healthz", f"{settings.issuer_path}/healthz"})

@@ -109,12 +109,17 @@ def find_authorization_code(work: UnitOfWork, code: str) -> KnownCode | None:
 def redeem_authorization_code(work: UnitOfWork, code: KnownCode, refresh_token: str | None) -> bool:
     """Spends the code and stores the refresh token issued for it, if any. False when it was spent before."""
     now = work.now
-    event = audit_log.row_of(work, AuditEvent.TOKEN_ISSUED, client_id=code.row.client_id)
-    parameters = {"digest": code.row.code_digest, "now": now, **audit_parameters(event)}
-    if refresh_token is None:
-        return _REDEMPTION.run(work, parameters) is not None
-    more = refresh_token_parameters(work, now, refresh_token)
-    return _REDEMPTION_WITH_REFRESH_TOKEN.run(work, {**parameters, **more}) is not None
+    parameters = {
+        "digest": code.row.code_digest,
+        "now": now,
+        **audit_parameters(work, AuditEvent.TOKEN_ISSUED, code.row.client_id, "authorization_code"),
+        **(refresh_token_parameters(work, now, refresh_token) if refresh_token is not None else {}),
+    }
+    redemption = _REDEMPTION if refresh_token is None else _REDEMPTION_WITH_REFRESH_TOKEN
+    if redemption.run(work, parameters) is None:
+        return False
+    work.runtime.metrics.tell(AuditEvent.TOKEN_ISSUED)
+    return True
 
 
 def revoke_for_reuse(work: UnitOfWork, code: KnownCode) -> None:

@@ -41,7 +41,7 @@ def claims_of(user: User, scopes: Iterable[str]) -> dict[str, Any]:
         "email_verified": user.email_verified,
         "updated_at": int(user.updated_at.timestamp()),
     }
-    names = [name for scope in scopes for name in CLAIMS_OF_SCOPE.get(scope, ())]
+    names = [name for scope in sorted(scopes) for name in CLAIMS_OF_SCOPE.get(scope, ())]
     return {name: known[name] for name in names if known.get(name) not in (None, "")}
 
 

@@ -27,7 +27,9 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.dml import Insert, ReturningUpdate
 from sqlalchemy.sql.functions import FunctionElement
 
-from server.domain.audit_records import AuditRecord, AuditValues
+from server.domain import audit_log
+from server.domain.audit_events import AuditEvent
+from server.domain.audit_records import AuditRecord
 from server.domain.grants import Grant
 from server.domain.unit_of_work import UnitOfWork
 from server.infra.autocommit import Rows
@@ -124,11 +126,16 @@ def audit_insert(spent: Spent) -> Insert:
         for name in ("at", "event", "actor_kind", "actor_id", "client_id", "ip", "user_agent", "request_id")
     }
     values["user_id"] = table_of(Grant).c.user_id
-    values["details"] = _JsonObject(literal("grant_id", String), spent.c.grant_id)
+    grant_type = bindparam("audit_grant_type", type_=String())
+    values["details"] = _JsonObject(
+        literal("grant_id", String), spent.c.grant_id, literal("grant_type", String), grant_type
+    )
     source = select(*values.values()).select_from(spent).join(Grant, Grant.id == spent.c.grant_id)
     return insert(_AUDIT_EVENTS).from_select(list(values), source)
 
 
-def audit_parameters(row: AuditValues) -> dict[str, Any]:
-    """The parameters of `audit_insert` from a row that `audit_log.row_of` made; its person and details are left out."""
-    return {_AUDIT + name: value for name, value in row.items() if name not in {"user_id", "details"}}
+def audit_parameters(work: UnitOfWork, event: AuditEvent, client_id: str, grant_type: str) -> dict[str, Any]:
+    """The parameters of `audit_insert` for `event`."""
+    row = audit_log.row_of(work, event, client_id=client_id)
+    known = {_AUDIT + name: value for name, value in row.items() if name not in {"user_id", "details"}}
+    return {**known, "audit_grant_type": grant_type}

@@ -3,7 +3,7 @@
 A client whose answer was lost may retry. For a short window the immediate predecessor, from the same client and for
 the same scope, is answered with the very same response as long as the successor was not used. Nothing of that response
 is kept: the successor and the tokens' ids are derived from the presented token under the deployment's keyring, so that
-whoever presents it again leads to them again, and nobody can who has the database alone (docs/adr/0008).
+whoever presents it again leads to them again, and nobody can who has the database alone (docs/adr/0009).
 """
 
 from __future__ import annotations
@@ -107,11 +107,12 @@ def refresh(work: UnitOfWork, client: Client, token: str, asked: str | None) -> 
         "presented_by": client.id,
         "asked_scope": asked,
         **refresh_token_parameters(work, now, successor),
-        **audit_parameters(audit_log.row_of(work, event, client_id=client.id)),
+        **audit_parameters(work, event, client.id, "refresh_token"),
     }
     row = (_ROTATION if rotates else _USE).run(work, parameters)
     if row is None:
         return None
+    work.runtime.metrics.tell(event)
     grant, user = _split(row)
     return Refreshed(grant, user, successor, now, jti) if rotates else Refreshed(grant, user, None, now, None)
 

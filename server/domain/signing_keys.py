@@ -155,6 +155,11 @@ def published_keys(work: UnitOfWork) -> list[dict[str, Any]]:
     return [key.public_jwk for key in _published(work) if key.remove_after is None or key.remove_after > work.now]
 
 
+def next_removal(work: UnitOfWork) -> datetime | None:
+    """When the next key leaves the JWKS, if one is to."""
+    return min((key.remove_after for key in _published(work) if key.remove_after is not None), default=None)
+
+
 _PUBLISHED_KEYS: Final = (
     select(*columns_of(StoredSigningKey))
     .where(StoredSigningKey.state.in_(PUBLISHED))

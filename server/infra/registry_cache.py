@@ -11,9 +11,17 @@ import time
 from collections.abc import Callable, Hashable
 from typing import Any, Final, TypeVar, cast
 
+from sqlalchemy import BigInteger, Column, Table
+
 from server.infra.autocommit import Autocommit
+from server.infra.database import Base, is_outage
 
 T = TypeVar("T")
+
+#: One row; migration 0003 has the triggers that count it up.
+REGISTRY_VERSION: Final = Table(
+    "registry_version", Base.metadata, Column("version", BigInteger, primary_key=True, autoincrement=False)
+)
 
 #: The channel on which PostgreSQL tells of changes.
 CHANNEL: Final = "gatepost_registry"
@@ -49,9 +57,18 @@ class RegistryCache:
                 values[key] = found
         return cast("T | None", found)
 
-    def last_known(self, key: Hashable) -> Any:
-        """The value of `key` as it was when the database last answered, or None."""
-        return self._values.get(key)
+    def get_even_if_away(self, key: Hashable, load: Callable[[], T | None]) -> T | None:
+        """As `get`, or while the database does not answer the value as it was when it last did.
+
+        Raises:
+            OperationalError: when the database does not answer and the value is not known.
+        """
+        try:
+            return self.get(key, load)
+        except Exception as error:
+            if not is_outage(error) or key not in self._values:
+                raise
+            return cast(T, self._values[key])
 
     def changed(self) -> None:
         """The registry has changed, or may have: the next use asks for its version."""

@@ -29,10 +29,10 @@ RESPONSE_TYPES: Final = tuple(sorted(AuthorizationCodeGrant.RESPONSE_TYPES))
 
 @dataclass(frozen=True)
 class EndpointResponse:
-    """A machine endpoint's answer, before it becomes bytes; a body of None is empty."""
+    """A machine endpoint's answer; a body of None is empty, one of bytes is written already."""
 
     status: int
-    body: Mapping[str, Any] | None
+    body: Mapping[str, Any] | bytes | None
     headers: Sequence[tuple[str, str]]
 
 

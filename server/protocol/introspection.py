@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from authlib.oauth2.rfc7662 import IntrospectionEndpoint as AuthlibIntrospection
 
 from server.domain import scopes
 from server.protocol.client_authentication.client_secret import authenticate_client
 from server.protocol.errors import InvalidRequest
-from server.protocol.presented_token import PresentedRefreshToken, PresentedToken, find_live_token
+from server.protocol.presented_token import PresentedRefreshToken, find_live_token
 from server.protocol.registered_client import RegisteredClient
 from server.protocol.request import ProtocolRequest
 from server.protocol.tokens.access_token import VerifiedAccessToken
+
+LiveToken: TypeAlias = VerifiedAccessToken | PresentedRefreshToken
 
 
 class IntrospectionEndpoint(AuthlibIntrospection):
@@ -22,7 +24,7 @@ class IntrospectionEndpoint(AuthlibIntrospection):
         """A public client proves nothing and so learns nothing (§2.1)."""
         return authenticate_client(request, allow_public=False)
 
-    def authenticate_token(self, request: ProtocolRequest, client: RegisteredClient) -> PresentedToken | None:
+    def authenticate_token(self, request: ProtocolRequest, client: RegisteredClient) -> LiveToken | None:
         """The token, if it is live and the client may know; unknown hints are ignored (§2.1).
 
         Raises:
@@ -35,7 +37,7 @@ class IntrospectionEndpoint(AuthlibIntrospection):
         may_know = live is not None and (client.row.may_introspect_any or live.client.id == client.row.id)
         return live if may_know else None
 
-    def create_introspection_payload(self, token: PresentedToken | None) -> dict[str, Any]:
+    def create_introspection_payload(self, token: LiveToken | None) -> dict[str, Any]:
         """The response's body (§2.2)."""
         if token is None:
             return {"active": False}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from server.domain.clients import Client, registered_client
 from server.domain.grants import Grant
@@ -12,7 +13,7 @@ from server.domain.unit_of_work import UnitOfWork
 from server.domain.usability import is_usable
 from server.domain.users import User
 from server.infra.jose import InvalidToken
-from server.protocol.tokens.access_token import VerifiedAccessToken, verify_access_token
+from server.protocol.tokens.access_token import VerifiedAccessToken, decode_access_token, verify_access_token
 
 
 @dataclass(frozen=True)
@@ -25,30 +26,49 @@ class PresentedRefreshToken:
     client: Client
 
 
-PresentedToken = VerifiedAccessToken | PresentedRefreshToken
+@dataclass(frozen=True)
+class SignedAccessToken:
+    """An access token of ours that has not expired, whether or not anybody may use it now."""
+
+    client_id: str
+    jti: str
+    expires_at: datetime
 
 
-def find_token(work: UnitOfWork, token: str) -> PresentedToken | None:
-    """A usable access token, or a refresh token in any state: a spent one still names its family.
-
-    The type is told from the token itself, so that a wrong hint cannot hide it.
-    """
-    known = find_refresh_token(work, token)
+def find_live_token(work: UnitOfWork, token: str) -> VerifiedAccessToken | PresentedRefreshToken | None:
+    """The token, if it would be accepted now. Its type is told from the token itself: a wrong hint hides nothing."""
+    known = _find_refresh_token(work, token)
     if known is not None:
-        client = registered_client(work, known.row.client_id)
-        return PresentedRefreshToken(known.row, known.grant, known.user, client) if client else None
+        return known if _is_live(work, known) else None
     try:
         return verify_access_token(work, token)
     except InvalidToken:
         return None
 
 
-def find_live_token(work: UnitOfWork, token: str) -> PresentedToken | None:
-    """The token, if it would be accepted now."""
-    found = find_token(work, token)
-    if isinstance(found, PresentedRefreshToken) and not _is_live(work, found):
+def find_token_of(work: UnitOfWork, client: Client, token: str) -> SignedAccessToken | PresentedRefreshToken | None:
+    """The client's own token in any state, for ending it: what is refused only for now shall not come back later.
+
+    A spent refresh token still names its family; another client's token is the same as none.
+    """
+    known = _find_refresh_token(work, token)
+    if known is not None:
+        return known if known.client.id == client.id else None
+    try:
+        claims = decode_access_token(work, token)
+    except InvalidToken:
         return None
-    return found
+    if claims["client_id"] != client.id:
+        return None
+    return SignedAccessToken(client.id, claims["jti"], datetime.fromtimestamp(claims["exp"], UTC))
+
+
+def _find_refresh_token(work: UnitOfWork, token: str) -> PresentedRefreshToken | None:
+    known = find_refresh_token(work, token)
+    client = registered_client(work, known.row.client_id) if known is not None else None
+    if known is None or client is None:
+        return None
+    return PresentedRefreshToken(known.row, known.grant, known.user, client)
 
 
 def _is_live(work: UnitOfWork, token: PresentedRefreshToken) -> bool:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from authlib.oauth2.rfc7009 import RevocationEndpoint as AuthlibRevocation
 
 from server.domain.access_tokens import revoke_access_token
 from server.domain.grants import revoke_grant
 from server.protocol.client_authentication.client_secret import authenticate_client
 from server.protocol.errors import InvalidRequest
-from server.protocol.presented_token import PresentedRefreshToken, PresentedToken, find_token
+from server.protocol.presented_token import PresentedRefreshToken, SignedAccessToken, find_token_of
 from server.protocol.registered_client import RegisteredClient
 from server.protocol.request import ProtocolRequest
+
+RevocableToken: TypeAlias = SignedAccessToken | PresentedRefreshToken
 
 
 class RevocationEndpoint(AuthlibRevocation):
@@ -20,7 +24,7 @@ class RevocationEndpoint(AuthlibRevocation):
         """The registered method, also `none`."""
         return authenticate_client(request)
 
-    def authenticate_token(self, request: ProtocolRequest, client: RegisteredClient) -> PresentedToken | None:
+    def authenticate_token(self, request: ProtocolRequest, client: RegisteredClient) -> RevocableToken | None:
         """The client's own token; an unknown one and another's are the same to it (§2.1, §2.2).
 
         A spent refresh token counts: whoever signs out while a refresh is under way means the successor too.
@@ -31,15 +35,14 @@ class RevocationEndpoint(AuthlibRevocation):
         token = request.parameters.get("token")
         if token is None:
             raise InvalidRequest("token is missing.")
-        found = find_token(request.work, token)
-        return found if found is not None and found.client.id == client.row.id else None
+        return find_token_of(request.work, client.row, token)
 
-    def revoke_token(self, token: PresentedToken, request: ProtocolRequest) -> None:
+    def revoke_token(self, token: RevocableToken, request: ProtocolRequest) -> None:
         """Ends the token."""
         if isinstance(token, PresentedRefreshToken):
             revoke_grant(request.work, token.grant, "revoked_by_client")
         else:
-            revoke_access_token(request.work, token.claims["jti"], token.client.id, token.expires_at)
+            revoke_access_token(request.work, token.jti, token.client_id, token.expires_at)
 
     def create_endpoint_response(  # type: ignore[override]  # ours is the only request type there is
         self, request: ProtocolRequest

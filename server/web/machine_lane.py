@@ -8,7 +8,6 @@ lanes and compares status, body, headers and rows; `docs/adr/0009-machine-lane.m
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final, TypeAlias
@@ -20,6 +19,7 @@ from server.domain.scopes import OPENID
 from server.domain.unit_of_work import UnitOfWork
 from server.infra import secrets
 from server.infra.logging import request_id as logged_request_id
+from server.protocol import metadata
 from server.protocol.authorization_server import EndpointResponse
 from server.protocol.bearer import require_bearer_token
 from server.protocol.errors import InvalidRequest
@@ -27,7 +27,7 @@ from server.protocol.request import Parameters, ProtocolRequest
 from server.protocol.userinfo import userinfo_response
 from server.web.context import Gatepost, anonymous
 from server.web.machine_errors import machine_error
-from server.web.oauth import cors
+from server.web.oauth import cors, well_known
 from server.web.request_metrics import ENDPOINT
 from server.web.security_headers import ALWAYS, POLICY, STRICT_TRANSPORT
 
@@ -51,7 +51,17 @@ class MachineLane:
             ("POST", "/oauth/token", "oauth.token", self._token),
             ("POST", "/oauth/introspect", "oauth.introspect", self._introspect),
             ("GET", "/oauth/userinfo", "oauth.userinfo", self._userinfo),
+            ("GET", "/.well-known/jwks.json", "oauth.jwks", self._jwks),
+            ("GET", "/.well-known/openid-configuration", "oauth.openid_configuration", self._openid_configuration),
+            (
+                "GET",
+                "/.well-known/oauth-authorization-server",
+                "oauth.authorization_server",
+                self._authorization_server,
+            ),
         )
+        self._openid_document = metadata.encode_document(metadata.openid_provider_metadata(settings))
+        self._oauth_document = metadata.encode_document(metadata.authorization_server_metadata(settings))
         self._endpoints = {
             (method, settings.issuer_path + path): (name, endpoint, self._headers_of(name))
             for method, path, name, endpoint in endpoints
@@ -81,8 +91,7 @@ class MachineLane:
             answer = self._answer(environ, endpoint, request_id)
         finally:
             logged_request_id.set("-")
-        # As Flask writes it: sorted, compact, ASCII, and a line end.
-        body = (json.dumps(answer.body, sort_keys=True, separators=(",", ":")) + "\n").encode()
+        body = answer.body if isinstance(answer.body, bytes) else metadata.encode_document(answer.body or {})
         fields = {**headers, **dict(answer.headers), "X-Request-ID": request_id, "Content-Length": str(len(body))}
         start_response(_STATUS_LINES[answer.status], list(fields.items()))
         return (body,)
@@ -102,7 +111,7 @@ class MachineLane:
             # Most requests never use it.
             if db.in_transaction():
                 db.close()
-        if answer.status >= 400 and answer.body:
+        if answer.status >= 400 and isinstance(answer.body, Mapping):
             runtime.metrics.refuse(environ[ENDPOINT], answer.body.get("error", "none"))
         return answer
 
@@ -119,13 +128,29 @@ class MachineLane:
         verified = require_bearer_token(work, environ.get("HTTP_AUTHORIZATION"), {}, {}, scope=OPENID)
         return EndpointResponse(200, userinfo_response(verified), [])
 
+    def _jwks(self, work: UnitOfWork, _environ: WSGIEnvironment) -> EndpointResponse:
+        """RFC 7517 §5."""
+        return EndpointResponse(200, metadata.jwks_document(work), _cached_for(well_known.JWKS_MAX_AGE))
+
+    def _openid_configuration(self, _work: UnitOfWork, _environ: WSGIEnvironment) -> EndpointResponse:
+        """OpenID Connect Discovery §4."""
+        return EndpointResponse(200, self._openid_document, _cached_for(well_known.METADATA_MAX_AGE))
+
+    def _authorization_server(self, _work: UnitOfWork, _environ: WSGIEnvironment) -> EndpointResponse:
+        """RFC 8414 §3."""
+        return EndpointResponse(200, self._oauth_document, _cached_for(well_known.METADATA_MAX_AGE))
+
+
+def _cached_for(seconds: int) -> list[tuple[str, str]]:
+    return [("Cache-Control", f"public, max-age={seconds}")]
+
 
 def _is_usual(environ: WSGIEnvironment) -> bool:
     """A form of usual size, or no body at all; nothing in the URL."""
     if environ.get("QUERY_STRING"):
         return False
     length = environ.get("CONTENT_LENGTH") or "0"
-    if not (length.isascii() and length.isdigit() and int(length) <= _MAXIMUM_BODY_BYTES):
+    if not (length.isascii() and length.isdigit() and len(length) < 6 and int(length) <= _MAXIMUM_BODY_BYTES):
         return False
     is_post = environ["REQUEST_METHOD"] == "POST"
     return environ.get("CONTENT_TYPE") == _FORM if is_post else length == "0"

@@ -12,7 +12,10 @@ FUNCTION_LINES_P90 = 25
 PARAMETERS = 6
 VIEW_LINES = 40
 
-LONG_FILES: dict[str, str] = {}
+LONG_FILES: dict[str, str] = {
+    "server/config.py": "every setting once, on one page: operators and docs/configuration.md read it as a list",
+    "server/domain/clients.py": "the registry's columns, checks and look-ups; the dashboard's issue cuts it by noun",
+}
 LONG_FUNCTIONS: dict[str, str] = {}
 MANY_PARAMETERS: dict[str, str] = {}
 LONG_VIEWS: dict[str, str] = {}

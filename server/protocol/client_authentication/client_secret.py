@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from server.domain import audit_log
 from server.domain.audit_events import AuditEvent
+from server.domain.client_attempts import check_may_authenticate, count_failure
 from server.domain.client_secrets import verify_client_secret
 from server.domain.clients import Client, registered_client
 from server.domain.unit_of_work import UnitOfWork
@@ -31,10 +32,11 @@ def authenticate_client(request: ProtocolRequest, *, allow_public: bool = True) 
     except InvalidClient as error:
         _note_failure(request.work, None, error.detail)
         raise
+    check_may_authenticate(request.work, presented.client_id)
     client = registered_client(request.work, presented.client_id)
     reason = _why_refused(request.work, client, presented, allow_public)
     if client is None or reason is not None:
-        _note_failure(request.work, client, reason or "unknown client")
+        _note_failure(request.work, client, reason or "unknown client", presented)
         used_header = presented.method == "client_secret_basic"
         raise InvalidClient(detail=reason or "", realm=request.work.settings.issuer if used_header else None)
     registered = RegisteredClient(client)
@@ -58,9 +60,13 @@ def _why_refused(
     return reason or why_unusable(work.now, client)
 
 
-def _note_failure(work: UnitOfWork, client: Client | None, reason: str) -> None:
+def _note_failure(
+    work: UnitOfWork, client: Client | None, reason: str, presented: PresentedCredentials | None = None
+) -> None:
     # Nothing was written yet; a transaction of its own, as this one may have begun for reading only.
     work.db.rollback()
+    if presented is not None and presented.secret is not None:
+        count_failure(work, presented.client_id)
     audit_log.record(
         work, AuditEvent.CLIENT_AUTHENTICATION_FAILED, client_id=client.id if client else None, reason=reason
     )

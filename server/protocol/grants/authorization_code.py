@@ -88,6 +88,7 @@ class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):
         response = respond_to_grant(work, authorized, refresh_token, nonce=grant.nonce)
         if not redeem_authorization_code(work, known, refresh_token):
             raise self._reused(known)
+        work.runtime.metrics.issue(self.GRANT_TYPE, client.client_type)
         return 200, response, list(self.TOKEN_RESPONSE_HEADER)
 
     def _reused(self, known: KnownCode) -> InvalidGrant:

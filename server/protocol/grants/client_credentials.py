@@ -33,4 +33,5 @@ class ClientCredentialsGrant(grants.ClientCredentialsGrant):
         if not requested <= allowed:
             raise InvalidScope("The client may not have one of the requested scopes.")
         response = respond_to_client(self.request.work, client, requested or allowed)
+        self.request.work.runtime.metrics.issue(self.GRANT_TYPE, client.client_type)
         return 200, response, list(self.TOKEN_RESPONSE_HEADER)

@@ -60,14 +60,20 @@ class RefreshTokenGrant(grants.RefreshTokenGrant):
         asked = self._asked_scope(token)
         check_can_sign(work, client)
         refreshed = refresh(work, client, token, asked) or self._retried(client, token, asked)
-        granted = scopes.parse(asked) if asked is not None else refreshed.grant.scope_set
+        whole = refreshed.grant.scope_set
+        # Within the grant once more: between asking and spending the token may have become live.
+        granted = whole & scopes.parse(asked) if asked is not None else whole
         issuance = Issuance(refreshed.at, refreshed.jti or secrets.new_id())
         authorized = Authorized(client, refreshed.user, refreshed.grant, granted, issuance)
+        work.runtime.metrics.issue(self.GRANT_TYPE, client.client_type)
         return 200, respond_to_grant(work, authorized, refreshed.successor), list(self.TOKEN_RESPONSE_HEADER)
 
     def _asked_scope(self, token: str) -> str | None:
         """The part of the grant that is asked for; None for all of it, said or not."""
-        requested = scopes.parse(self.request.parameters.get("scope"))
+        text = self.request.parameters.get("scope") or ""
+        if not scopes.is_well_formed(text):
+            raise InvalidScope("The scope is malformed.")
+        requested = scopes.parse(text)
         known = find_refresh_token(self.request.work, token) if requested else None
         if known is None or requested == known.grant.scope_set:
             return None

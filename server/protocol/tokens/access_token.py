@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from server.domain import scopes, signing_keys
@@ -33,11 +33,6 @@ class VerifiedAccessToken:
     def scope_set(self) -> frozenset[str]:
         """The token's scopes."""
         return scopes.parse(self.claims.get("scope"))
-
-    @property
-    def expires_at(self) -> datetime:
-        """The token's `exp`."""
-        return datetime.fromtimestamp(self.claims["exp"], UTC)
 
 
 @dataclass(frozen=True)
@@ -91,24 +86,32 @@ def issue_access_token(
     return IssuedAccessToken(token, expires - issued)
 
 
+def decode_access_token(work: UnitOfWork, token: str) -> Mapping[str, Any]:
+    """The claims of an access token of this issuer that has not expired, whoever may use it.
+
+    Raises:
+        InvalidToken: when it is none.
+    """
+    decoded = jose.verify(token, signing_keys.published_keys(work))
+    # RFC 9068 §4: without this an ID token would pass.
+    if decoded.header.get("typ") != TYP or decoded.claims.get("iss") != work.settings.issuer:
+        raise jose.InvalidToken("The token is not an access token of this issuer.")
+    if decoded.claims["exp"] <= work.now.timestamp():
+        raise jose.InvalidToken("The access token has expired or was revoked.")
+    return decoded.claims
+
+
 def verify_access_token(work: UnitOfWork, token: str) -> VerifiedAccessToken:
     """Decides whether an access token may be used now.
 
     Raises:
         InvalidToken: when it is none of ours, has expired, was revoked, or somebody behind it may no longer act.
     """
-    decoded = jose.verify(token, signing_keys.published_keys(work))
-    claims = decoded.claims
-    # RFC 9068 §4: without this an ID token would pass.
-    if decoded.header.get("typ") != TYP or claims.get("iss") != work.settings.issuer:
-        raise jose.InvalidToken("The token is not an access token of this issuer.")
-    now = work.now
-    if claims["exp"] <= now.timestamp():
-        raise jose.InvalidToken("The access token has expired or was revoked.")
+    claims = decode_access_token(work, token)
     client = registered_client(work, claims["client_id"])
     standing = standing_of(work, claims["jti"], claims.get("grant_id"))
     behind = (standing.grant, standing.user) if "grant_id" in claims else ()
-    is_over = standing.is_revoked or why_unusable(now, client, *behind) is not None
+    is_over = standing.is_revoked or why_unusable(work.now, client, *behind) is not None
     # A token that is older than its client was an earlier client's of the same id.
     if is_over or client is None or claims["iat"] < int(client.created_at.timestamp()):
         raise jose.InvalidToken("The access token has expired or was revoked.")

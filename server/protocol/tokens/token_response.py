@@ -32,7 +32,13 @@ def respond_to_grant(
 def respond_to_client(work: UnitOfWork, client: Client, granted: frozenset[str]) -> dict[str, Any]:
     """A token for the client itself; never a refresh token (RFC 6749 §4.4.3)."""
     response = _response(issue_access_token(work, client, granted, None, issuance_now(work)), granted)
-    audit_log.record_soon(work, AuditEvent.TOKEN_ISSUED, client_id=client.id, scopes=sorted(granted))
+    audit_log.record_soon(
+        work,
+        AuditEvent.TOKEN_ISSUED,
+        client_id=client.id,
+        grant_type="client_credentials",
+        scopes=sorted(granted),
+    )
     return response
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from flask import jsonify, make_response, request
@@ -10,7 +11,7 @@ from flask.wrappers import Response
 from server.protocol.authorization_server import EndpointResponse
 from server.protocol.errors import InvalidRequest
 from server.protocol.request import Parameters, ProtocolRequest
-from server.web.context import current_work
+from server.web.context import current_gatepost, current_work
 
 _FORM: Final = "application/x-www-form-urlencoded"
 
@@ -55,6 +56,8 @@ def adapt_post() -> ProtocolRequest:
 
 def to_flask(answer: EndpointResponse) -> Response:
     """The protocol's answer as bytes; an empty one has no content type."""
+    if answer.status >= 400 and isinstance(answer.body, Mapping):
+        current_gatepost().runtime.metrics.refuse(request.endpoint or "unknown", answer.body.get("error", "none"))
     if answer.body is None:
         response = make_response("", answer.status)
         del response.headers["Content-Type"]

@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
-from flask import jsonify
 from flask.wrappers import Response
 
-from server.domain import signing_keys
+from server.config import Settings
 from server.protocol import metadata
 from server.web.context import current_gatepost, current_work
-from server.web.transaction import reading
 
 #: Short enough that an emergency rotation is seen soon, long enough that verifiers rest.
-_JWKS_MAX_AGE: Final = 900
-_METADATA_MAX_AGE: Final = 3600
+JWKS_MAX_AGE: Final = 900
+METADATA_MAX_AGE: Final = 3600
 
 
 def openid_configuration() -> Response:
     """OpenID Connect Discovery §4."""
-    return _cacheable(metadata.openid_provider_metadata(current_gatepost().runtime.settings), _METADATA_MAX_AGE)
+    return _cacheable(_document(metadata.openid_provider_metadata), METADATA_MAX_AGE)
 
 
 def authorization_server() -> Response:
     """RFC 8414 §3."""
-    return _cacheable(metadata.authorization_server_metadata(current_gatepost().runtime.settings), _METADATA_MAX_AGE)
+    return _cacheable(_document(metadata.authorization_server_metadata), METADATA_MAX_AGE)
 
 
-@reading
 def jwks() -> Response:
     """The public keys that tokens verify with (RFC 7517 §5)."""
-    return _cacheable({"keys": signing_keys.published_keys(current_work())}, _JWKS_MAX_AGE)
+    return _cacheable(metadata.jwks_document(current_work()), JWKS_MAX_AGE)
 
 
-def _cacheable(document: dict[str, Any], max_age: int) -> Response:
-    response = jsonify(document)
+def _document(describe: Callable[[Settings], dict[str, Any]]) -> bytes:
+    return metadata.encode_document(describe(current_gatepost().runtime.settings))
+
+
+def _cacheable(document: bytes, max_age: int) -> Response:
+    response = Response(document, mimetype="application/json")
     response.headers["Cache-Control"] = f"public, max-age={max_age}"
     return response
