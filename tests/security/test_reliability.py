@@ -241,3 +241,35 @@ def test_outage_is_503_and_never_a_refusal_of_good_credentials(make_gatepost: Ga
         assert answer.headers["Cache-Control"] == "no-store", name
     assert (alive, ready, metadata) == (200, 503, 200)
     assert flow.refresh(tokens["refresh_token"]).status_code == 200
+
+
+@pytest.mark.spec("INV-02", "INV-01", "INV-03")
+def test_every_token_in_the_database_has_a_spent_code_and_a_consent_behind_it(make_gatepost: GatepostMaker) -> None:
+    gatepost = make_gatepost()
+    asking = flow_of(gatepost, "spa", redirect_uris=(SITE,))
+    own = flow_of(gatepost, client_id="own", redirect_uris=(SITE,), is_first_party=True)
+    for flow in (asking, own):
+        for _ in range(3):
+            code = flow.code(prompt="login")
+            flow.redeem(code, code_verifier="w" * 43)
+            held = flow.redeem(code).get_json()["refresh_token"]
+            for _ in range(2):
+                held = flow.refresh(held).get_json()["refresh_token"]
+        flow.code(prompt="login")
+    statements = {
+        # What must not be there.
+        "tokens without a spent code": "SELECT count(*) FROM refresh_tokens t WHERE NOT EXISTS "
+        "(SELECT 1 FROM authorization_codes c WHERE c.grant_id = t.grant_id AND c.consumed_at IS NOT NULL)",
+        "codes that gave more than one family": "SELECT count(*) FROM (SELECT grant_id FROM refresh_tokens "
+        "WHERE predecessor_id IS NULL GROUP BY grant_id HAVING count(*) > 1) AS forks",
+        "families with more than one unspent leaf": "SELECT count(*) FROM (SELECT grant_id FROM refresh_tokens "
+        "WHERE consumed_at IS NULL GROUP BY grant_id HAVING count(*) > 1) AS forks",
+        "grants that nobody consented to": "SELECT count(*) FROM grants g JOIN clients c ON c.id = g.client_id "
+        "WHERE NOT c.is_first_party AND NOT EXISTS (SELECT 1 FROM consents o WHERE o.user_id = g.user_id "
+        "AND o.client_id = g.client_id)",
+    }
+    with gatepost.work() as work:
+        connection = work.db.connection()
+        assert connection.exec_driver_sql("SELECT count(*) FROM refresh_tokens").scalar() == 18
+        for name, statement in statements.items():
+            assert connection.exec_driver_sql(statement).scalar() == 0, name
