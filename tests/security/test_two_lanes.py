@@ -13,7 +13,10 @@ from tests.support.application import ISSUER, Gatepost
 from tests.support.flow import basic, flow_of
 
 FORM = "application/x-www-form-urlencoded"
-ENDPOINTS = (("POST", "/oauth/token"), ("POST", "/oauth/introspect"), ("GET", "/oauth/userinfo"))
+ENDPOINTS = (
+    *(("POST", "/oauth/token"), ("POST", "/oauth/introspect"), ("GET", "/oauth/userinfo")),
+    *(("GET", f"/.well-known/{name}") for name in ("jwks.json", "openid-configuration", "oauth-authorization-server")),
+)
 CONTENT_TYPES = (
     *(FORM, None, "", FORM.upper(), f"{FORM};charset=utf-8", f"{FORM}; charset=latin-1", f" {FORM}"),
     *(f"{FORM},text/plain", "multipart/form-data; boundary=x", "application/json", "text/plain"),
