@@ -15,6 +15,12 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from server.config import Settings
 from server.infra.turns import stepping_aside
 
+#: From malloc.h; and from its source, what is at least freed at once for glibc to look at what it keeps.
+_M_TRIM_THRESHOLD: Final = -1
+_LOOKED_AT_BYTES: Final = 2**17
+#: More than a hash takes by default; what is larger is returned each time, at the cost of fetching it anew.
+_KEPT_BYTES: Final = 2**26
+
 T = TypeVar("T")
 
 #: When nobody has set or entered a password for so long, the memory it took goes back to the system.
@@ -100,7 +106,15 @@ class _HashingThread:
 
 
 def _give_memory_back() -> None:
-    """Asks the C library to keep none of the memory that was freed; others than glibc do not keep it."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+    """Returns to the system what this thread has freed; C libraries other than glibc keep nothing.
+
+    glibc learns from the first hash to keep as much as one takes. For a moment it is told otherwise; when something is
+    freed it looks at what it keeps.
+    """
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "malloc_trim"):
+        return
+    library.malloc.restype, library.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    library.mallopt(_M_TRIM_THRESHOLD, 0)
+    library.free(library.malloc(ctypes.c_size_t(_LOOKED_AT_BYTES)))
+    library.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
