@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from authlib.oauth2 import OAuth2Error
 
@@ -55,7 +57,7 @@ def begin(
                 error.client = context.client
             raise
         log.info("authorization request refused: %s", error.error)
-        return encode_error(work.settings, _unchecked(context), error)
+        return _answer_refusal(work, _unchecked(context), error)
     return park_request(work, proven_client(context), context.as_stored(), browser)
 
 
@@ -124,7 +126,12 @@ def deny(work: UnitOfWork, request: AuthorizationRequest, session: Session | Non
 
 def _refuse(work: UnitOfWork, request: AuthorizationRequest, error: OAuth2Error) -> AuthorizationResponse:
     finish_request(work, request, RequestState.REFUSED)
-    return encode_error(work.settings, request.parameters, error)
+    return _answer_refusal(work, request.parameters, error)
+
+
+def _answer_refusal(work: UnitOfWork, parameters: Mapping[str, Any], error: OAuth2Error) -> AuthorizationResponse:
+    work.runtime.metrics.refuse("oauth.authorize", str(error.error))
+    return encode_error(work.settings, parameters, error)
 
 
 def _finish(
