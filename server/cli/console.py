@@ -15,6 +15,7 @@ from server.domain.actor import OPERATOR
 from server.domain.errors import DomainError, Invalid
 from server.domain.unit_of_work import UnitOfWork, open_runtime
 from server.infra.database import OUTAGES, open_session
+from server.infra.database_clock import command_clock
 from server.infra.keyring import KeyringError
 
 
@@ -50,7 +51,7 @@ def operator_work(settings: Settings | None = None) -> Iterator[UnitOfWork]:
     """One transaction on behalf of the operator; faults become sentences."""
     settings = settings or settings_or_exit()
     with faults_as_sentences():
-        runtime = open_runtime(settings)
+        runtime = open_runtime(settings, command_clock(settings))
         try:
             with open_session(settings) as db:
                 yield UnitOfWork(runtime, db, OPERATOR)

@@ -84,3 +84,16 @@ def serving_clock(settings: Settings) -> Clock:
     clock = DatabaseClock(open_engine(settings, REQUEST_PATIENCE))
     clock.keep_reading()
     return clock
+
+
+def command_clock(settings: Settings) -> Clock:
+    """The same clock for a command, which reads it once."""
+    if database_url(settings).get_backend_name() == "sqlite":
+        return SystemClock()
+    engine = open_engine(settings)
+    try:
+        clock = DatabaseClock(engine)
+        clock.read()
+        return clock
+    finally:
+        engine.dispose()

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 from server.config import Settings
 from server.infra.clock import SystemClock
 from server.infra.database import open_engine
-from server.infra.database_clock import DatabaseClock, serving_clock
+from server.infra.database_clock import DatabaseClock, command_clock, serving_clock
 
 pytestmark = [pytest.mark.postgres, pytest.mark.spec("R-25")]
 
@@ -71,9 +71,16 @@ def test_wrong_machine_is_told_of_once(engine: Engine, caplog: pytest.LogCapture
 
 def test_sqlite_has_the_machines_clock() -> None:
     assert isinstance(serving_clock(Settings(_env_file=None)), SystemClock)
+    assert isinstance(command_clock(Settings(_env_file=None)), SystemClock)
 
 
-def test_replica_reads_the_database_when_it_starts(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_command_reads_the_database_once(postgres_url: str) -> None:
+    with time_machine.travel(datetime.now(UTC) + timedelta(seconds=120), tick=True):
+        told = command_clock(Settings(_env_file=None, database_url=postgres_url)).now()
+    assert abs((told - datetime.now(UTC)).total_seconds()) < 1
+
+
+def test_replica_reads_the_database_when_it_starts(postgres_url: str) -> None:
     clock = serving_clock(Settings(_env_file=None, database_url=postgres_url))
     assert isinstance(clock, DatabaseClock)
     assert off_by(clock) < 1
