@@ -21,9 +21,11 @@ from pathlib import Path
 from tests.faults.load import Load, Sample, count, create_machine, percentile
 from tests.faults.replicas import Nginx, Replica, replicas
 from tests.interop.registry import create_account, create_client
+from tests.properties.results import keep
 from tests.support.servers import free_port, postgres_cluster
 
 REPLICAS = 3
+PROMISE = "Three replicas behind nginx are restarted one after the other under load: no request fails."
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,17 @@ class Report:
     def failed(self) -> list[Sample]:
         """Requests without an answer, or with one that says the server failed."""
         return [sample for sample in self.samples if sample.status == 0 or sample.status >= 500]
+
+    @property
+    def figures(self) -> dict[str, object]:
+        """What is told of the run elsewhere."""
+        return {
+            "restarts": self.restarts,
+            "requests": len(self.samples),
+            "p99 in milliseconds": round(percentile([sample.seconds for sample in self.samples], 0.99) * 1000),
+            "longest stop in seconds": round(max(self.stop_seconds), 1),
+            "broken promises": len(self.failed),
+        }
 
     def __str__(self) -> str:
         seconds = [sample.seconds for sample in self.samples]
@@ -108,6 +121,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             order=options.order,
         )
     print(report)
+    if options.order == "ordered":
+        keep("rolling_restarts", PROMISE, report.figures, "make trust-restarts")
     return 1 if report.failed else 0
 
 
