@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from werkzeug.test import TestResponse
@@ -13,7 +14,14 @@ from werkzeug.test import TestResponse
 from tests.conftest import ServerStarter
 from tests.properties import raw_socket
 from tests.properties.catalogue import VALID, World
-from tests.properties.malformed import Tally, examine, send_faulty_requests, send_raw_bytes, send_to_any_path
+from tests.properties.malformed import (
+    Tally,
+    examine,
+    send_faulty_requests,
+    send_odd_values,
+    send_raw_bytes,
+    send_to_any_path,
+)
 from tests.properties.oracle import CANARY, breaches
 from tests.properties.wire import WireRequest
 from tests.support.application import REDIRECT_URI, Gatepost
@@ -61,6 +69,23 @@ def test_answer_is_no_fault_of_ours_when_a_valid_request_has_up_to_two_faults(wo
     tally = Tally()
     send_faulty_requests(world, tally, 600)
     assert {200, 303, 400, 401} <= set(tally.statuses), "all that an endpoint says was heard"
+
+
+@pytest.mark.spec("INV-41")
+def test_answer_is_no_fault_of_ours_when_any_parameter_holds_what_no_text_column_does(world: World) -> None:
+    send_odd_values(world, Tally(), ["\0"])
+
+
+@pytest.mark.postgres
+@pytest.mark.spec("INV-41")
+def test_answer_is_no_fault_of_ours_when_the_database_is_postgresql(tmp_path: Path, postgres_url: str) -> None:
+    gatepost = Gatepost(tmp_path, database_url=postgres_url, scopes={"notes:read": "Read your notes"})
+    gatepost.add_user()
+    world = World(gatepost)
+    send_odd_values(world, Tally(), ["\0", "\ud800"])
+    send_faulty_requests(world, Tally(), 200)
+    send_raw_bytes(world, Tally(), 5)
+    gatepost.close()
 
 
 @pytest.mark.spec("INV-41")

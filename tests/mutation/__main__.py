@@ -28,6 +28,9 @@ COPIED = ("server", "tests", "templates", "migrations")
 NOTICED = frozenset({"killed", "timeout", "segfault", "caught by type check"})
 
 
+ENOUGH = 0.9
+
+
 @dataclass(frozen=True)
 class Module:
     """A module and the tests that are about it."""
@@ -102,15 +105,17 @@ def second_look(folder: Path, module: Module, mutant: str) -> str:
     return "survived" if finished.returncode == 0 else "killed"
 
 
-def tell(folder: Path, chosen: dict[str, Module]) -> dict[str, str]:
-    """Prints the survivors of each module with what was changed; the scores."""
-    scores = {}
+def tell(folder: Path, chosen: dict[str, Module]) -> dict[str, object]:
+    """Prints the survivors of each module with what was changed; the scores, and how many are too low."""
+    scores: dict[str, object] = {}
+    too_low = 0
     for name, module in chosen.items():
         found = {
             mutant: status if status in NOTICED else second_look(folder, module, mutant)
             for mutant, status in statuses(folder, module).items()
         }
         noticed = sum(status in NOTICED for status in found.values())
+        too_low += noticed / len(found) < ENOUGH
         scores[name] = f"{noticed / len(found):.1%} of {len(found)} mutants noticed"
         print(f"{name}: {scores[name]} {dict(Counter(found.values()))}")
         for mutant in (mutant for mutant, status in found.items() if status not in NOTICED):
@@ -120,7 +125,7 @@ def tell(folder: Path, chosen: dict[str, Module]) -> dict[str, str]:
                     ["", f"  {mutant}: {found[mutant]}", *(f"    {line}" for line in changed if _is_change(line))]
                 )
             )
-    return scores
+    return {**scores, "broken promises": too_low}
 
 
 def _is_change(line: str) -> bool:

@@ -11,6 +11,7 @@ import argparse
 import logging
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, seed, settings
@@ -23,29 +24,31 @@ from tests.properties.machine import Deployment
 from tests.properties.malformed import Tally
 from tests.properties.results import keep
 from tests.support.application import Gatepost
-from tests.support.servers import start_server
+from tests.support.servers import postgres_cluster, start_server
 
 #: Examples of one Hypothesis run; a long run is many of these, each with a seed of its own.
 _ROUND = 1500
 MEBIBYTE = 1024
 
 
-def run_malformed(folder: Path, requests: int, connections: int, number: int) -> None:
+def run_malformed(folder: Path, requests: int, connections: int, number: int, database: dict[str, str]) -> None:
     """Sends `requests` in this process and over `connections` to `gatepost serve`."""
     started = time.monotonic()
-    gatepost = Gatepost(folder / "inside", scopes={"notes:read": "Read your notes"})
+    gatepost = Gatepost(folder / "inside", scopes={"notes:read": "Read your notes"}, **database)
     gatepost.add_user()
-    world, raw, faulty, anywhere = World(gatepost), Tally(), Tally(), Tally()
-    while raw.requests + faulty.requests + anywhere.requests < requests:
+    world, raw, faulty, anywhere, odd = World(gatepost), Tally(), Tally(), Tally(), Tally()
+    malformed.send_odd_values(world, odd, malformed.ODD_VALUES)
+    while raw.requests + faulty.requests + anywhere.requests + odd.requests < requests:
         number += 1
         malformed.send_raw_bytes(world, raw, _ROUND // len(world.routes()) * 2, number)
         malformed.send_faulty_requests(world, faulty, _ROUND, number)
         malformed.send_to_any_path(world, anywhere, _ROUND // 10, number)
     figures = {
-        "requests": raw.requests + faulty.requests + anywhere.requests,
+        "requests": raw.requests + faulty.requests + anywhere.requests + odd.requests,
         "routes of the URL map": len(world.routes()),
         "raw bytes to every route": raw.figures(),
         "valid requests with 0 to 2 faults": faulty.figures(),
+        "each parameter with each odd value": odd.figures(),
         "any path": anywhere.figures(),
     }
     gatepost.close()
@@ -53,9 +56,17 @@ def run_malformed(folder: Path, requests: int, connections: int, number: int) ->
         figures["over real connections"] = _over_connections(folder / "served", connections, number)
     # The first one would have ended the run.
     figures["error texts outside RFC 6749's characters"] = figures["answers that gave input back"] = 0
+    figures["broken promises"] = 0
     figures["seconds"] = round(time.monotonic() - started)
     command = f"python -m tests.properties malformed --requests {requests} --connections {connections}"
-    keep("malformed-input", "Anything at any endpoint: no fault, no input reflected, within 2 s", figures, command)
+    command += " --postgres" if database else ""
+    on_postgres = " on PostgreSQL" if database else ""
+    keep(
+        "malformed-input" + on_postgres.lower().replace(" ", "-"),
+        "Anything at any endpoint: no fault, no input reflected, within 2 s",
+        figures,
+        command,
+    )
 
 
 def _over_connections(folder: Path, connections: int, number: int) -> dict[str, object]:
@@ -88,6 +99,7 @@ def run_redirects(folder: Path) -> None:
         "accepted that differ from the registered string, port rule excepted": 0,
         "combinations before client and URI are proven": crossed["requests"],
         "redirects among them": crossed["redirects"],
+        "broken promises": crossed["redirects"],
         "seconds": round(time.monotonic() - started),
     }
     promise = "A redirect goes to a registered URI, character by character, and nowhere before it is proven"
@@ -109,7 +121,11 @@ def run_machine(lives: int, steps: int, number: int) -> None:
         run_state_machine_as_test(seed(number)(Deployment), settings=wanted)
     finally:
         Deployment.forget()
-    figures = {**dict(sorted(Deployment.told.items())), "seconds": round(time.monotonic() - started)}
+    figures = {
+        **dict(sorted(Deployment.told.items())),
+        "broken promises": 0,
+        "seconds": round(time.monotonic() - started),
+    }
     command = f"python -m tests.properties --seed {number} machine --lives {lives} --steps {steps}"
     keep("model", "After any order of steps server and model agree (INV-01 to INV-28)", figures, command)
 
@@ -122,6 +138,7 @@ def _arguments() -> argparse.Namespace:
     run = runs.add_parser("malformed")
     run.add_argument("--requests", type=int, default=50_000)
     run.add_argument("--connections", type=int, default=3_000)
+    run.add_argument("--postgres", action="store_true", help="on a PostgreSQL that is made and thrown away")
     runs.add_parser("redirects")
     run = runs.add_parser("machine")
     run.add_argument("--lives", type=int, default=300)
@@ -136,7 +153,9 @@ def main() -> None:
     logging.getLogger("server").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory() as folder:
         if arguments.run == "malformed":
-            run_malformed(Path(folder), arguments.requests, arguments.connections, arguments.seed)
+            with postgres_cluster() if arguments.postgres else nullcontext() as cluster:
+                database = {"database_url": cluster.create_database()} if cluster else {}
+                run_malformed(Path(folder), arguments.requests, arguments.connections, arguments.seed, database)
         elif arguments.run == "redirects":
             run_redirects(Path(folder))
         else:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from tests.properties.wire import WireRequest
 from tests.support.application import Gatepost
@@ -54,9 +54,8 @@ class World:
         self.spa = flow_of(gatepost, "spa", redirect_uris=("https://app.example/cb?tenant=one",), **algorithms)
         self.machine = flow_of(gatepost, "machine", scope="notes:read", may_introspect_any=True, **algorithms)
         self.spa.browser = self.web.browser
-        self.tokens = self.web.tokens()
+        self.renew()
         self.cookie = str(self.web.browser.get_cookie("gatepost").value)  # type: ignore[union-attr]
-        self.code = self.web.code()
         self.redirect_uris = (*self.web.client.redirect_uris, *self.spa.client.redirect_uris)
         self.requests = 0
 
@@ -75,7 +74,10 @@ class World:
         return f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
 
     def renew(self) -> None:
-        """Puts new tokens in the place of what a valid request has spent."""
+        """Puts new codes and tokens in the place of what a valid request has spent, and spends some."""
+        self.spent_code = self.web.code()
+        self.spent_token = str(self.web.redeem(self.spent_code).get_json()["refresh_token"])
+        self.web.refresh(self.spent_token)
         self.tokens, self.code = self.web.tokens(), self.web.code()
 
     def page(self, path: str, **changes: str | None) -> dict[str, str]:
@@ -192,6 +194,16 @@ VALID: dict[str, Callable[[World], Parts]] = {
 }
 
 
-def encoded(values: Iterable[tuple[str, str]]) -> str:
-    """Pairs as form-encoded text that also takes what UTF-8 does not."""
-    return "&".join(f"{quote(name, errors='replace')}={quote(value, errors='replace')}" for name, value in values)
+def _with(parts: Parts, name: str, value: str) -> Parts:
+    parts.form = [(known, value if known == name else old) for known, old in parts.form]
+    return parts
+
+
+#: Requests with what was used before: other ways through the server than those of `VALID`.
+SPENT: dict[str, Callable[[World], Parts]] = {
+    "redeem a spent code": lambda world: _with(_redeem(world), "code", world.spent_code),
+    "refresh with a spent token": lambda world: _with(_refresh(world), "refresh_token", world.spent_token),
+    "introspect a spent token": lambda world: _with(
+        _about_token(world, "introspect", "refresh_token"), "token", world.spent_token
+    ),
+}

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import time
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote, quote_from_bytes
@@ -16,7 +18,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 from werkzeug.test import TestResponse
 
-from tests.properties.catalogue import FORM, VALID, Parts, World, quote_path
+from tests.properties.catalogue import FORM, SPENT, VALID, Parts, World, quote_path
 from tests.properties.oracle import CANARY, breaches, faults_logged
 from tests.properties.wire import WireRequest, send
 
@@ -265,10 +267,12 @@ def send_raw_bytes(world: World, tally: Tally, examples: int, number: int | None
 def send_faulty_requests(world: World, tally: Tally, examples: int, number: int | None = None) -> None:
     """Sends `examples` valid requests with up to two faults in each."""
 
+    made = VALID | SPENT
+
     @repeatable(examples, is_repeatable=number is None)
-    @given(name=st.sampled_from(sorted(VALID)), changes=mutations)
+    @given(name=st.sampled_from(sorted(made)), changes=mutations)
     def check(name: str, changes: list[tuple[str, int, str, str, str]]) -> None:
-        parts = VALID[name](world)
+        parts = made[name](world)
         for change in changes:
             parts = mutate(parts, *change)
         response = examine(world, parts.on_the_wire(world.next_peer()), tally)
@@ -276,6 +280,21 @@ def send_faulty_requests(world: World, tally: Tally, examples: int, number: int 
             world.renew()
 
     (check if number is None else seed(number)(check))()
+
+
+def send_odd_values(world: World, tally: Tally, values: Iterable[str]) -> None:
+    """Puts each of `values` into each parameter of each request."""
+    made = VALID | SPENT
+    for name, value in itertools.product(made, values):
+        for place in itertools.count():
+            parts = made[name](world)
+            pairs = parts.form or parts.query
+            if place >= len(pairs):
+                break
+            pairs[place] = (pairs[place][0], value)
+            response = examine(world, parts.on_the_wire(world.next_peer()), tally)
+            if response.status_code == 200:
+                world.renew()
 
 
 def send_to_any_path(world: World, tally: Tally, examples: int, number: int | None = None) -> None:

@@ -10,9 +10,12 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from server.domain import usability
 from server.domain.sessions import grants
+from server.domain.users import disable_user, enable_user, get_user
 from server.protocol.grants import authorization_code, refresh_token
 from server.protocol.revocation import RevocationEndpoint
 from tests.properties.machine import Deployment
+from tests.support.application import Gatepost
+from tests.support.flow import basic, flow_of
 
 LIVES = settings(
     max_examples=12,
@@ -34,6 +37,21 @@ def nothing_left_behind() -> Iterator[None]:
 @pytest.mark.spec(*(f"INV-{number:02}" for number in (*range(1, 27), 28, 46)))
 def test_server_does_what_the_model_says_when_lives_are_made_up() -> None:
     run_state_machine_as_test(Deployment, settings=settings(LIVES, phases=(Phase.generate, Phase.shrink)))
+
+
+@pytest.mark.spec("INV-10", "RFC 7009 §2")
+def test_revocation_holds_when_the_person_was_disabled_meanwhile(gatepost: Gatepost) -> None:
+    """What the model found: such a revocation was answered with 200, and the token lived again with its person."""
+    flow = flow_of(gatepost)
+    token = flow.tokens()["access_token"]
+    with gatepost.work() as work:
+        disable_user(work, get_user(work, flow.email))
+    headers = basic(flow.client.id, flow.secret or "")
+    assert gatepost.browser().post("/oauth/revoke", data={"token": token}, headers=headers).status_code == 200
+    with gatepost.work() as work:
+        enable_user(work, get_user(work, flow.email))
+    told = gatepost.browser().get("/oauth/userinfo", headers={"Authorization": f"Bearer {token}"})
+    assert told.status_code == 401
 
 
 def _do_nothing(*_: object, **__: object) -> None:
