@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from server.infra import draining
 from server.infra.turns import turn
+from server.web import security_headers
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
@@ -27,10 +28,16 @@ if TYPE_CHECKING:
 #: How long a request waits for its turn. With `database.REQUEST_PATIENCE` it keeps every failure below 2.5 seconds.
 QUEUE_SECONDS: Final = 2.0
 _BUSY: Final = json.dumps({"error": "temporarily_unavailable", "error_description": "Try again in a moment."}).encode()
+_HEADERS: Final = (
+    *security_headers.ALWAYS.items(),
+    ("Content-Security-Policy", security_headers.POLICY),
+    ("Cache-Control", "no-store"),
+)
+_BROKEN_HEADERS: Final = (*_HEADERS, ("Content-Length", "0"), ("Connection", "close"))
 _BUSY_HEADERS: Final = (
+    *_HEADERS,
     ("Content-Type", "application/json"),
     ("Content-Length", str(len(_BUSY))),
-    ("Cache-Control", "no-store"),
     ("Retry-After", "1"),
 )
 
@@ -51,7 +58,7 @@ class OneAtATime:
         if draining.is_draining():
             start_response = _closing(start_response)
         if not self._has_whole_body(environ):
-            start_response("400 Bad Request", [("Content-Length", "0"), ("Connection", "close")])
+            start_response("400 Bad Request", list(_BROKEN_HEADERS))
             return []
         if environ["PATH_INFO"] in self._liveness_paths:
             # Liveness does not wait for whoever waits for the database.
