@@ -23,7 +23,7 @@ from server.web.metrics_listener import MetricsPage, page_of
 from tests.support.application import Gatepost
 from tests.support.components import REPOSITORY
 from tests.support.deployment import GatepostMaker
-from tests.support.flow import flow_of
+from tests.support.flow import basic, flow_of
 from tests.support.servers import free_port, start_server
 
 Values = dict[tuple[str, frozenset[tuple[str, str]]], float]
@@ -85,6 +85,44 @@ def test_sign_ins_and_other_events_are_told(service: Gatepost, page: Page) -> No
     assert page.value("gatepost_logins_total", outcome="succeeded") == 1
     assert page.value("gatepost_logins_total", outcome="failed") == 1
     assert page.value("gatepost_audit_events_total", event="consent.given") == 1
+
+
+def test_tokens_are_told_by_grant_and_kind_of_client(service: Gatepost, page: Page) -> None:
+    web = flow_of(service, redirect_uris=("https://app.example/cb",))
+    web.refresh(web.tokens()["refresh_token"])
+    machine = flow_of(service, "machine", scope="notes:read")
+    assert machine.post_token(grant_type="client_credentials").status_code == 200
+    for grant_type, kind in (
+        ("authorization_code", "web"),
+        ("refresh_token", "web"),
+        ("client_credentials", "machine"),
+    ):
+        assert page.value("gatepost_tokens_issued_total", grant_type=grant_type, client_type=kind) == 1
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "endpoint", "error"),
+    [
+        ("/oauth/token", {"grant_type": "x"}, "oauth.token", "unsupported_grant_type"),
+        ("/oauth/token", {"grant_type": "authorization_code", "code": "x"}, "oauth.token", "invalid_grant"),
+        ("/oauth/introspect", {}, "oauth.introspect", "invalid_request"),
+    ],
+)
+def test_refusals_are_told_by_endpoint_and_code(
+    service: Gatepost, page: Page, path: str, body: dict[str, str], endpoint: str, error: str
+) -> None:
+    web = flow_of(service)
+    assert service.browser().post(path, data=body, headers=basic(web.client.id, web.secret or "")).status_code == 400
+    assert page.value("gatepost_refusals_total", endpoint=endpoint, error=error) == 1
+
+
+def test_refusals_are_told_when_they_are_redirected(service: Gatepost, page: Page) -> None:
+    web = flow_of(service)
+    web.authorize(prompt="none")
+    web.authorize(response_type="token")
+    web.authorize(redirect_uri="https://elsewhere.example/cb")
+    for error in ("login_required", "unsupported_response_type", "invalid_request"):
+        assert page.value("gatepost_refusals_total", endpoint="oauth.authorize", error=error) == 1
 
 
 def test_keys_and_their_ages_are_told(service: Gatepost, page: Page) -> None:
