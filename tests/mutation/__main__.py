@@ -51,7 +51,11 @@ MODULES = {
     ),
     "client_secrets": Module(
         "server/domain/client_secrets.py",
-        ("tests/domain/test_client_secrets.py", "tests/protocol/client_authentication/test_client_secret.py"),
+        (
+            "tests/domain/test_client_secrets.py",
+            "tests/mutation/test_survivors.py",
+            "tests/protocol/client_authentication/test_client_secret.py",
+        ),
     ),
     "checks": Module(
         "server/protocol/authorization/checks.py",
