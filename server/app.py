@@ -8,8 +8,9 @@ from flask import Flask
 
 from server.config import Settings, load_settings, scrub_environment
 from server.domain import tables
+from server.domain.actor import OPERATOR
 from server.domain.demo_seed import DemoCredentials
-from server.domain.unit_of_work import open_runtime
+from server.domain.unit_of_work import UnitOfWork, open_runtime
 from server.infra.circuit_breaker import circuit
 from server.infra.clock import Clock
 from server.infra.database import database, database_url, engine_options, prepare_engine
@@ -17,6 +18,7 @@ from server.infra.database_clock import serving_clock
 from server.infra.logging import configure_logging
 from server.infra.registry_listener import RegistryListener
 from server.infra.resources import TEMPLATES
+from server.protocol import metadata
 from server.protocol.authorization_server import AuthorizationServer
 from server.web import context, errors, metrics_listener, pages, request_metrics, security_headers, session_cookie, urls
 from server.web.background import Sweeper
@@ -74,6 +76,9 @@ def create_serving_app() -> Flask:
     Sweeper(runtime).start()
     runtime.audit_queue.start(settings)
     RegistryListener(settings, runtime.registry_cache).start()
+    with app.app_context():
+        # A worker that has never served the JWKS has it all the same when the database goes away.
+        metadata.jwks_document(UnitOfWork(runtime, database.session(), OPERATOR))
     with app.app_context():
         metrics_listener.start(runtime, database.engine.pool)
     liveness_paths = frozenset({"/healthz", f"{settings.issuer_path}/healthz"})

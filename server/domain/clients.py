@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -154,6 +155,8 @@ def check_metadata(work: UnitOfWork, client: Client) -> None:
     """
     if not client.client_name or len(client.client_name) > 100 or not client.client_name.isprintable():
         raise Invalid("client_name", "The name has 1 to 100 printable characters.")
+    if not client.is_first_party and _as_read(client.client_name) == _as_read(work.settings.issuer_name):
+        raise Invalid("client_name", "This is the sign-in service's own name; people could not tell them apart.")
     if not _CLIENT_ID.fullmatch(client.id) or client.id.startswith(USER_ID_PREFIX):
         raise Invalid("client_id", f"A client id has letters, digits and ._~- and does not begin with {USER_ID_PREFIX}")
     _check_methods(client)
@@ -163,6 +166,11 @@ def check_metadata(work: UnitOfWork, client: Client) -> None:
         uri = getattr(client, name)
         if uri is not None and not re.fullmatch(r"https://[!-~]{1,2000}", uri):
             raise Invalid(name, "This must be an https URL.")
+
+
+def _as_read(name: str) -> str:
+    """A name as a person reads it, whatever letters spell it."""
+    return unicodedata.normalize("NFKC", name).casefold()
 
 
 def _check_methods(client: Client) -> None:

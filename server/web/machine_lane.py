@@ -2,8 +2,8 @@
 
 A token costs little more than its signature only if nothing else is done for it, and Flask does much: routing,
 contexts, headers as objects. What a request means is decided by the same protocol ring on both lanes; only its way in
-and out is shorter here. Anything unusual goes to Flask. `tests/web/test_machine_lane.py` sends everything down both
-lanes and compares status, body, headers and rows; `docs/adr/0009-machine-lane.md` says why it is worth it.
+and out is shorter here. Anything unusual goes to Flask. `tests/security/test_two_lanes.py` sends everything down both
+lanes and compares status, body, headers and rows; `docs/adr/0010-a-short-lane-for-machines.md` says why it is worth it.
 """
 
 from __future__ import annotations

@@ -53,7 +53,9 @@ class Recorder:
         )
 
     def _on_statement(self, _connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
-        if not statement.startswith(("BEGIN", "PRAGMA")):
+        if statement == "COMMIT":
+            self.seen["commits"] += 1
+        elif not statement.startswith(("BEGIN", "PRAGMA")):
             self.seen["statements"] += 1
             self.statements.append(statement)
 

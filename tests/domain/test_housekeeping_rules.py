@@ -216,6 +216,7 @@ def test_rules_name_their_tables_and_leave_the_lasting_ones_alone() -> None:
     assert set(METADATA.tables) - set(RULES) == {
         "audit_events",
         "audit_seals",
+        "registry_version",
         "clients",
         "consents",
         "signing_keys",

@@ -130,3 +130,12 @@ def test_revisions_are_one_numbered_line() -> None:
     assert not any(revision.is_merge_point or revision.is_branch_point for revision in revisions)
     for number, revision in enumerate(reversed(revisions), 1):
         assert re.fullmatch(rf"{number:04d}_[a-z0-9_]+\.py", Path(revision.path).name)
+
+
+@pytest.mark.parametrize("table", ["clients", "client_secrets", "signing_keys"])
+def test_registry_is_counted_when_a_migration_may_have_rebuilt_its_tables(settings: Settings, table: str) -> None:
+    """SQLite drops triggers with their table; whoever rebuilds one makes them anew."""
+    upgrade(settings)
+    query = text("SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND tbl_name = :table")
+    with open_session(settings) as db:
+        assert db.execute(query, {"table": table}).scalar() == 3
