@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from werkzeug.test import TestResponse
 
+from tests.bench.counting import Recorder
 from tests.support.application import PASSWORD, Gatepost
 from tests.support.flow import Flow, flow_of, form_fields
 
@@ -25,6 +26,7 @@ def exhaust(flow: Flow, **changes: str) -> None:
         assert guess(flow, **changes).status_code == 400
 
 
+@pytest.mark.spec("B-01")
 @pytest.mark.spec("NIST SP 800-63B-4 §3.2.2")
 def test_page_says_how_long_when_the_account_was_guessed_at_ten_times(flow: Flow) -> None:
     exhaust(flow)
@@ -35,6 +37,7 @@ def test_page_says_how_long_when_the_account_was_guessed_at_ten_times(flow: Flow
     assert flow.gatepost.audit_events()[-1] == "login.limited"
 
 
+@pytest.mark.spec("B-01")
 def test_right_password_is_refused_too_when_the_budget_is_used_up(flow: Flow) -> None:
     exhaust(flow)
     assert guess(flow, PASSWORD).status_code == 429
@@ -42,12 +45,14 @@ def test_right_password_is_refused_too_when_the_budget_is_used_up(flow: Flow) ->
     assert guess(flow, PASSWORD).status_code == 303
 
 
+@pytest.mark.spec("E-01")
 def test_answers_are_the_same_when_there_is_no_such_account(flow: Flow) -> None:
     exhaust(flow, email="nobody@example.com")
     refused = guess(flow, email="nobody@example.com")
     assert (refused.status_code, refused.headers["Retry-After"]) == (429, "600")
 
 
+@pytest.mark.spec("B-03")
 @pytest.mark.parametrize("alias", ["ADA@example.com", " ada@example.com ", "ａda@example.com"])
 def test_other_spellings_share_the_budget(flow: Flow, alias: str) -> None:
     exhaust(flow)
@@ -60,12 +65,14 @@ def test_other_accounts_and_other_networks_go_on_when_one_is_limited(flow: Flow)
     assert guess(flow, PASSWORD, ip="198.51.100.9").status_code == 303
 
 
+@pytest.mark.spec("B-01")
 def test_account_is_limited_from_everywhere_when_many_networks_guess(flow: Flow) -> None:
     for network in range(10):
         exhaust(flow, ip=f"198.51.100.{network}")
     assert guess(flow, ip="203.0.113.1").status_code == 429
 
 
+@pytest.mark.spec("B-04")
 def test_person_gets_in_on_their_own_browser_when_somebody_else_used_up_the_account(flow: Flow) -> None:
     """No malicious lockout: a browser that the person has used has a budget of its own."""
     assert guess(flow, PASSWORD).status_code == 303
@@ -76,6 +83,7 @@ def test_person_gets_in_on_their_own_browser_when_somebody_else_used_up_the_acco
     assert guess(flow, PASSWORD).status_code == 303
 
 
+@pytest.mark.spec("B-01")
 def test_network_is_limited_when_it_guesses_at_many_accounts(flow: Flow) -> None:
     for number in range(300):
         assert guess(flow, email=f"person{number}@example.com").status_code == 400
@@ -85,6 +93,7 @@ def test_network_is_limited_when_it_guesses_at_many_accounts(flow: Flow) -> None
     assert guess(flow, PASSWORD).status_code == 303
 
 
+@pytest.mark.spec("B-03")
 def test_forged_header_does_not_make_a_new_network(flow: Flow) -> None:
     exhaust(flow)
     page = flow.browser.get("/login")
@@ -93,3 +102,13 @@ def test_forged_header_does_not_make_a_new_network(flow: Flow) -> None:
         "/login", data=fields, headers={"X-Forwarded-For": "203.0.113.7"}, environ_base={"REMOTE_ADDR": "192.0.2.1"}
     )
     assert forged.status_code == 429
+
+
+def test_sign_in_costs_nine_statements_and_two_commits(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside its hash: browser, person, count, commit; person, give back, browser twice, session, audit row, commit."""
+    recorder = Recorder([flow.gatepost.engine], monkeypatch)
+    browser = flow.gatepost.browser()
+    fields = {**form_fields(browser.get("/login").text), "username": flow.email, "password": PASSWORD}
+    with recorder.counting() as counts:
+        assert browser.post("/login", data=fields).status_code == 303
+    assert (counts().statements, counts().commits) == (9, 2), "\n".join(recorder.statements)

@@ -171,3 +171,4 @@ class Gatepost:
         self.engine.dispose()
         self.runtime.autocommit.dispose()
         self.runtime.registry_cache.forget()
+        self.runtime.limits.refused_until.clear()
