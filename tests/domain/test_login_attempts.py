@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 
 import pytest
 from sqlalchemy import select
@@ -17,6 +18,7 @@ from server.domain.policy.lockout import Budget
 from server.domain.unit_of_work import UnitOfWork
 from server.infra.database import open_session
 from server.infra.migrations import upgrade
+from server.infra.rate_limiter import RateLimits
 from tests.support.application import Gatepost
 from tests.support.clock import FrozenClock
 
@@ -87,6 +89,7 @@ def test_attempt_counts_in_every_budget_and_the_longest_wait_is_told(work: UnitO
     assert work.db.get_one(LoginAttempts, "network:192.0.2.7").attempts == 4
 
 
+@pytest.mark.spec("B-03")
 def test_network_alone_counts_when_it_is_used_up(work: UnitOfWork, clock: FrozenClock) -> None:
     spend(work, NETWORK, times=5)
     clock.advance(100)
@@ -97,6 +100,7 @@ def test_network_alone_counts_when_it_is_used_up(work: UnitOfWork, clock: Frozen
     assert work.db.get(LoginAttempts, "account:one") is None
 
 
+@pytest.mark.spec("B-06")
 def test_persons_own_attempts_are_forgiven_and_the_network_gets_one_back(work: UnitOfWork) -> None:
     device = Budget("device:one:browser", 3, 600)
     spend(work, BUDGET, device, NETWORK, times=3)
@@ -113,6 +117,7 @@ def test_nothing_happens_when_there_is_nothing_to_give_back(work: UnitOfWork) ->
     spend(work, times=3)
 
 
+@pytest.mark.spec("B-02")
 def test_every_attempt_counts_when_many_arrive_at_once(gatepost: Gatepost) -> None:
     allowed: list[bool] = []
     gate = threading.Barrier(8)
@@ -132,3 +137,43 @@ def test_every_attempt_counts_when_many_arrive_at_once(gatepost: Gatepost) -> No
     for thread in threads:
         thread.join()
     assert len(allowed) == 3
+
+
+class Remembering:
+    """A store beside the database."""
+
+    def __init__(self, wait: int = 0) -> None:
+        self.wait, self.seen = wait, []
+
+    def spend(self, budgets: Sequence[Budget], now: datetime) -> int:
+        self.seen.append(("spend", [budget.bucket for budget in budgets]))
+        return self.wait
+
+    def give_back(self, budgets: Sequence[Budget], now: datetime) -> None:
+        self.seen.append(("give back", [budget.bucket for budget in budgets]))
+
+
+def with_store(work: UnitOfWork, store: Remembering) -> UnitOfWork:
+    return replace(work, runtime=replace(work.runtime, limits=RateLimits(store)))
+
+
+def test_another_store_counts_when_there_is_one_and_the_database_does_not(work: UnitOfWork) -> None:
+    store = Remembering()
+    spend(with_store(work, store), BUDGET, NETWORK)
+    give_back(with_store(work, store), (BUDGET, NETWORK))
+    # Strict ones first, whatever the order they came in.
+    assert store.seen == [("spend", [NETWORK.bucket, BUDGET.bucket]), ("give back", [NETWORK.bucket, BUDGET.bucket])]
+    assert work.db.scalars(select(LoginAttempts)).all() == []
+
+
+def test_attempt_is_refused_when_another_store_says_so(work: UnitOfWork) -> None:
+    with pytest.raises(TooMany) as caught:
+        spend(with_store(work, Remembering(wait=42)))
+    assert caught.value.retry_after == 42
+
+
+def test_no_transaction_is_open_when_the_attempt_was_counted(work: UnitOfWork) -> None:
+    for subject in (work, with_store(work, Remembering())):
+        assert subject.db.scalars(select(LoginAttempts)).all() is not None
+        spend(subject)
+        assert not subject.is_in_transaction

@@ -54,6 +54,7 @@ FAILURES: dict[str, Callable[[UnitOfWork, User], tuple[str, str]]] = {
 }
 
 
+@pytest.mark.spec("E-01")
 @pytest.mark.parametrize("failure", FAILURES)
 def test_refusal_is_the_same_sentence_and_audited_for_every_reason(work: UnitOfWork, user: User, failure: str) -> None:
     email, password = FAILURES[failure](work, user)
@@ -84,10 +85,11 @@ class CountingHasher(PasswordHasher):
 
     def __init__(self, work: UnitOfWork) -> None:
         super().__init__(work.settings)
-        self.looks = 0
+        self.work, self.looks, self.was_in_transaction = work, 0, True
 
     def verify(self, password_hash: str | None, password: str) -> bool:
         self.looks += 1
+        self.was_in_transaction = self.work.is_in_transaction
         return super().verify(password_hash, password)
 
 
@@ -101,6 +103,8 @@ def test_one_hash_is_computed_whatever_the_reason(work: UnitOfWork, user: User, 
     with pytest.raises(Denied):
         log_in_with_password(counting, browser, email, password)
     assert hasher.looks == 1
+    # Others pass meanwhile, and would wait for its locks.
+    assert not hasher.was_in_transaction
 
 
 def test_mark_of_a_failed_attempt_stays_when_the_request_is_rolled_back(gatepost: Gatepost) -> None:
@@ -128,6 +132,7 @@ def fail(work: UnitOfWork, email: str = "grace@example.com", *, ip: str = "192.0
             log_in_with_password(visit(work, ip), browser, email, "a wrong password")
 
 
+@pytest.mark.spec("B-01")
 @pytest.mark.spec("NIST SP 800-63B-4 §3.2.2")
 @pytest.mark.parametrize("email", ["grace@example.com", "nobody@example.com"])
 def test_eleventh_attempt_from_one_network_is_limited_and_audited_even_with_the_right_password(
@@ -152,6 +157,7 @@ def test_person_gets_in_from_elsewhere_when_somebody_guesses_from_one_network(wo
     assert session.user_id == user.id
 
 
+@pytest.mark.spec("B-04")
 def test_nobody_is_locked_out_on_a_browser_they_have_used_by_guesses_from_another(work: UnitOfWork, user: User) -> None:
     browser, _ = create_browser(work)
     log_in_with_password(visit(work), browser, user.email, GOOD)
@@ -187,6 +193,7 @@ def test_person_gets_in_when_the_window_is_over(work: UnitOfWork, user: User, cl
     assert log_in_with_password(visit(work), browser, user.email, GOOD)
 
 
+@pytest.mark.spec("B-02")
 def test_attempt_counts_when_its_request_fails_later(gatepost: Gatepost, monkeypatch: pytest.MonkeyPatch) -> None:
     def crash(*_: object) -> bool:
         raise RuntimeError
