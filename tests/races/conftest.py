@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -32,11 +31,3 @@ def naive_on(request: pytest.FixtureRequest, kind: str) -> Iterator[Stage]:
     """The same, with check-then-act in place of the conditional UPDATE."""
     with stage(kind, database_url=_new_database(request, kind), program=NAIVE) as found:
         yield found
-
-
-@pytest.fixture
-def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where `--record` leaves its figures instead of docs/."""
-    path = tmp_path / "trust.json"
-    monkeypatch.setattr("tests.races.results.RESULTS", path)
-    return path

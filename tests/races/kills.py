@@ -9,7 +9,7 @@ started again. Eight clients go on meanwhile, each with families of its own, and
   whatever it gave revoked, if it had (RFC 6749 §4.1.2);
 * an answer that arrived is kept: what it gave works afterwards.
 
-Afterwards the database holds no row that contradicts another: see `consistency.py`.
+Afterwards the database holds no row that contradicts another (see `consistency.py`), and the audit log's chain holds.
 
 python -m tests.races.kills --kills 50
 python -m tests.races.kills --kills 1000 --record
@@ -25,6 +25,7 @@ import collections
 import os
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -199,6 +200,12 @@ class Killer:
         self._starting.shutdown()
 
 
+def _audit_faults(server: Server) -> list[str]:
+    command = [*server.program, "audit", "verify"]
+    finished = subprocess.run(command, cwd=server.directory, env=server.environment, capture_output=True, text=True)
+    return [f"the audit log: {finished.stderr}"] if finished.returncode else []
+
+
 def run(on: Stage, kills: int, seed: int) -> tuple[Figures, list[str]]:
     """Kills while clients go on; returns the figures and every broken promise."""
     record, stopped = Record(), threading.Event()
@@ -218,6 +225,7 @@ def run(on: Stage, kills: int, seed: int) -> tuple[Figures, list[str]]:
     for client in clients:
         client.join(PATIENCE_SECONDS + 10)
     faults = record.faults + contradictions(on.database_url)
+    faults += _audit_faults(on.servers[0])
     others = [name for name in record.outcomes if name[0] == "5" and not name.startswith("503")]
     faults += [f"{record.outcomes[name]} × {name}" for name in others]
     return {
