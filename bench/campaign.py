@@ -70,7 +70,10 @@ class Campaign:
             results.about = {subject.name: subject.about() for subject in subjects}
             results.differs = {subject.name: dict(subject.differs) for subject in subjects}
             for subject in subjects:
+                began = time.monotonic()
                 subject.warm_up(self._plan.limits)
+                if time.monotonic() - began > 1:
+                    say(f"warmed up {subject.name} in {time.monotonic() - began:.0f} s")
             self._run_rounds(subjects)
             for subject in subjects:
                 if self._plan.endurance and isinstance(subject, Gatepost) and subject.name not in results.growth:
@@ -119,12 +122,13 @@ class Campaign:
         self._start_cluster()
         subjects = []
         for name, start in [*self._floors(), *self._gateposts(), *self._peers()]:
-            say(f"starting {name}")
+            began = time.monotonic()
             try:
                 subjects.append(start())
+                say(f"started {name} in {time.monotonic() - began:.0f} s")
             except (LoadFailed, ServerFailed, OSError) as error:
                 self._results.absent[name] = str(error)
-                say(f"  left out: {error}")
+                say(f"left out {name}: {error}")
         return subjects
 
     def _start_cluster(self) -> None:

@@ -6,6 +6,7 @@ import re
 import sqlite3
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -42,7 +43,8 @@ REDIRECT_URI = "https://bench.example/callback"
 OPENID = "openid profile email offline_access"
 PLAIN = "notes:read offline_access"
 PASSWORD = "mauve-Lanterns-71-drift-Slowly"
-PEOPLE = 32
+#: Each command that makes one takes a second.
+PEOPLE = 8
 LOGINS_PER_SECOND = 20
 
 
@@ -86,14 +88,19 @@ class Gatepost(HttpSubject):
         """As for every server; one operation has people signing in beside it, whose CPU is in its figure."""
         if operation != BESIDE_LOGINS:
             return super().measure(operation, limits)
-        pace = load.Pace(self.port, self._logins(int(LOGINS_PER_SECOND * (limits.seconds + 1))), LOGINS_PER_SECOND)
+        logins = self._logins(int(LOGINS_PER_SECOND * (limits.seconds + 1)))
+        pace = load.Pace(self.port, logins, LOGINS_PER_SECOND, expected=303)
         people = threading.Thread(target=pace.run)
         people.start()
         try:
-            return super().measure(operation, limits)
+            sample = super().measure(operation, limits)
         finally:
             pace.stop()
             people.join()
+        if pace.wrong:
+            complaint = f"sign-in: {pace.wrong[0]!r}"
+            return replace(sample, failures=sample.failures + len(pace.wrong), complaint=complaint)
+        return sample
 
     def prepare(self, operation: str, limits: Limits) -> Work:
         """Makes ready what the operation needs, through the endpoints themselves."""

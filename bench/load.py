@@ -73,11 +73,13 @@ def run(port: int, source: Source, limits: Limits, expected: int = 200, keep: li
 
 
 class Pace:
-    """Requests sent at a steady rate beside a run, each on a connection of its own; nobody looks at the answers."""
+    """Requests sent at a steady rate beside a run, each on a connection of its own."""
 
-    def __init__(self, port: int, requests: list[bytes], per_second: float) -> None:
-        self._port, self._requests, self._interval = port, requests, 1 / per_second
+    def __init__(self, port: int, requests: list[bytes], per_second: float, expected: int) -> None:
+        self._port, self._requests, self._interval, self._expected = port, requests, 1 / per_second, expected
         self._stopped = threading.Event()
+        #: The beginnings of answers with another status.
+        self.wrong: list[bytes] = []
 
     def run(self) -> None:
         """Sends until stopped, or until there are no more; the thread's work."""
@@ -89,7 +91,9 @@ class Pace:
             connection.send(request)
             connections.append(connection)
         for connection in connections:
-            connection.socket.recv(1)
+            line = connection.socket.recv(64)
+            if line[9:12] != str(self._expected).encode():
+                self.wrong.append(line)
             connection.socket.close()
 
     def stop(self) -> None:

@@ -52,6 +52,7 @@ REDIRECT_URI = "https://bench.example/callback"
 PASSWORD = "a long enough password"
 PEOPLE = 16
 WARM_UP_SECONDS = 8.0
+WARM_UP_ROUNDS = 4
 _SECRET = "a-client-secret-that-is-long-enough-for-anything"
 _MACHINES = {CLIENT_CREDENTIALS: "machine-rs256", CLIENT_CREDENTIALS_ES256: "machine-es256"}
 
@@ -101,9 +102,10 @@ class Keycloak(HttpSubject):
 
     def warm_up(self, limits: Limits) -> None:
         """Lets the JVM compile what will be measured."""
+        seconds = min(WARM_UP_SECONDS, WARM_UP_ROUNDS * limits.seconds)
         for operation in self.operations:
-            seconds = WARM_UP_SECONDS / 4 if operation in {LOGIN, CODE_EXCHANGE} else WARM_UP_SECONDS
-            self.measure(operation, replace(limits, seconds=seconds))
+            is_prepared = operation in {LOGIN, CODE_EXCHANGE}
+            self.measure(operation, replace(limits, seconds=seconds / 4 if is_prepared else seconds))
 
     def prepare(self, operation: str, limits: Limits) -> Work:
         """Makes ready what the operation needs, through the endpoints themselves."""
