@@ -126,7 +126,8 @@ def test_code_is_redeemed_once(work: UnitOfWork, is_alone: bool) -> None:
     assert [redeem_authorization_code(work, known, f"rt_{n}") for n in range(3)] == [True, False, False]
     stored = [find_refresh_token(work, f"rt_{n}") for n in range(3)]
     assert [token is not None for token in stored] == [True, False, False]
-    assert audited(work, AuditEvent.TOKEN_ISSUED)[-1].details == {"grant_id": known.grant.id}
+    details = audited(work, AuditEvent.TOKEN_ISSUED)[-1].details
+    assert details == {"grant_id": known.grant.id, "grant_type": "authorization_code"}
 
 
 @pytest.mark.parametrize("is_alone", [True, False], ids=["one statement", "in a transaction"])
