@@ -19,8 +19,8 @@ WITHOUT_DATABASE = {
     "static_file",
     "oauth.healthz",
 }
-#: Opens its reading transaction itself, to answer 503 in its own words.
-READS_ITSELF = {"oauth.readyz"}
+#: Opens its reading transaction itself, to answer 503 in its own words; is served from memory while the database is away.
+READS_ITSELF = {"oauth.readyz", "oauth.jwks"}
 
 
 def _probe() -> str:
