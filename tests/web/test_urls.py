@@ -19,7 +19,7 @@ WITHOUT_DATABASE = {
     "static_file",
     "oauth.healthz",
 }
-#: Opens its reading transaction itself, to answer 503 in its own words; is served from memory while the database is away.
+#: Opens its reading transaction itself, to answer 503 in its own words; comes from memory while the database is away.
 READS_ITSELF = {"oauth.readyz", "oauth.jwks"}
 
 
