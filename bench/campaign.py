@@ -28,6 +28,10 @@ CHEAP = (JWKS, DISCOVERY, CLIENT_CREDENTIALS_ES256, USERINFO, INTROSPECTION)
 """What the endurance run sends, in turn: the requests that take least, so that there can be many."""
 
 
+IDLE_SECONDS = 3.0
+"""Before memory is read: hashing gives its memory back after two."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What to run."""
@@ -105,10 +109,14 @@ class Campaign:
             say(f"{label} failed: {error}")
             return
         self._journal.sample(sample)
+        memory = subject.pss_bytes() if operation == LOGIN else None
+        if memory is not None:
+            self._journal.memory(f"{subject.name}, right after logins", memory)
         wrong = f"  {sample.failures} wrong: {sample.complaint}" if sample.failures else ""
         say(f"{label} {sample.cpu_us:9,.0f} µs {sample.rate:9,.0f}/s{wrong}")
 
     def _note_memory(self, subjects: Sequence[Subject]) -> None:
+        time.sleep(IDLE_SECONDS)
         for subject in subjects:
             memory = subject.pss_bytes()
             if memory is not None:
@@ -199,11 +207,13 @@ def _endure(subject: Gatepost, plan: Plan) -> list[int]:
     limits = replace(plan.limits, seconds=600.0, requests=max(1, plan.endurance // 10 // len(CHEAP)))
     # People sign in now and then: hashing takes the most memory at once.
     subject.measure(LOGIN, replace(plan.limits, seconds=1.0))
+    time.sleep(IDLE_SECONDS)
     found = [subject.pss_bytes() or 0]
     for tenth in range(1, 11):
         for operation in CHEAP:
             subject.measure(operation, limits)
         subject.measure(LOGIN, replace(plan.limits, seconds=0.2))
+        time.sleep(IDLE_SECONDS)
         found.append(subject.pss_bytes() or 0)
         say(f"endurance {tenth * 10:3} %  {subject.name:28} {found[-1] / 1e6:6.0f} MB")
     return found

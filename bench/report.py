@@ -204,7 +204,11 @@ def spread(values: Sequence[float]) -> str:
 
 
 def _memory(results: Results) -> str:
-    lines = ["PSS of all processes at the end of a round, the highest of the run.", ""]
+    how = (
+        "PSS of all processes, PostgreSQL's left out: at the end of a round after three idle seconds, and right after "
+        "the password logins of a round, each of which takes the memory of a hash. The highest of the run."
+    )
+    lines = [how, ""]
     rows = sorted(results.pss.items(), key=lambda item: item[1])
     lines += ["| | MB |", "|---|---:|", *(f"| {name} | {size / 1e6:.0f} |" for name, size in rows)]
     for name, sizes in results.growth.items():
@@ -235,7 +239,7 @@ def _measured(verdict: Verdict) -> str:
 
 
 def _ahead(results: Results) -> str:
-    """Each operation in which a peer takes less CPU than Gatepost, with what is different about its work."""
+    """Where a peer does better than Gatepost, by how much, and what is different about its work."""
     lines = []
     for operation in OPERATIONS:
         found: dict[str, list[Sample]] = {}
@@ -244,12 +248,27 @@ def _ahead(results: Results) -> str:
                 found.setdefault(sample.subject, []).append(sample)
         for ours in (name for name in _OURS if name in found):
             for peer in sorted(set(found) - set(_OURS) - set(_FLOORS)):
-                theirs, mine = _median_cpu(found[peer]), _median_cpu(found[ours])
-                if theirs < mine:
-                    why = results.differs.get(peer, {})
-                    reason = why.get(operation) or why.get("") or "it does the same work with less"
-                    lines.append(f"* {operation}: {peer} {theirs:,.0f} µs, {ours} {mine:,.0f} µs; {reason}.")
-    return "\n".join(lines) or "Nowhere in CPU per request."
+                better = _better(found[peer], found[ours])
+                if better:
+                    reason = results.differs.get(peer, {}).get(operation) or "the work is alike"
+                    lines.append(f"* {operation}: {peer} before {ours} with {' and '.join(better)}; {reason}.")
+    for ours in (name for name in _OURS if name in results.pss):
+        for peer, size in sorted(results.pss.items(), key=lambda item: item[1]):
+            if size < results.pss[ours] and not peer.startswith(("floor", "Gatepost")):
+                sizes = f"{size / 1e6:.0f} instead of {results.pss[ours] / 1e6:.0f} MB"
+                lines.append(f"* memory: {peer} before {ours} with {sizes}; {results.about.get(peer, '')}.")
+    return "\n".join(lines) or "Nowhere."
+
+
+def _better(theirs: Sequence[Sample], ours: Sequence[Sample]) -> list[str]:
+    """The figures in which the one cell is ahead of the other."""
+    better = []
+    if _median_cpu(theirs) < _median_cpu(ours):
+        better.append(f"{_median_cpu(theirs):,.0f} instead of {_median_cpu(ours):,.0f} CPU µs")
+    rates = [median(sample.rate for sample in samples) for samples in (theirs, ours)]
+    if rates[0] > rates[1]:
+        better.append(f"{rates[0]:,.0f} instead of {rates[1]:,.0f} requests/s")
+    return better
 
 
 def _one_line(text: str) -> str:

@@ -39,6 +39,18 @@ OPERATIONS = (
 )
 """In the order of the report."""
 
+ON_TOKENS = (
+    CLIENT_CREDENTIALS,
+    CLIENT_CREDENTIALS_ES256,
+    CODE_EXCHANGE,
+    REFRESH,
+    REFRESH_ES256,
+    REFRESH_WITH_ID_TOKEN,
+    INTROSPECTION,
+    USERINFO,
+)
+"""What needs clients, tokens and signatures."""
+
 #: What operations on tokens that are used once get prepared for one second of load.
 PREPARED_PER_SECOND = {CODE_EXCHANGE: 500, LOGIN: 60}
 
@@ -105,7 +117,7 @@ class Subject(Protocol):
 
     name: str
     operations: tuple[str, ...]
-    #: Why its figure may be lower than Gatepost's, by operation; "" for all operations.
+    #: What is different about its work, by operation, for where its figure is lower than Gatepost's.
     differs: Mapping[str, str]
 
     def warm_up(self, limits: Limits) -> None:

@@ -24,6 +24,7 @@ from bench.subject import (
     DISCOVERY,
     INTROSPECTION,
     JWKS,
+    ON_TOKENS,
     REFRESH,
     REFRESH_WITH_ID_TOKEN,
     USERINFO,
@@ -53,7 +54,9 @@ class DjangoToolkit(HttpSubject):
         JWKS,
         DISCOVERY,
     )
-    differs: Mapping[str, str] = {"": "its access tokens are opaque rows: nothing is signed or verified"}
+    differs: Mapping[str, str] = dict.fromkeys(
+        ON_TOKENS, "its access tokens are opaque rows: there is no signature of them"
+    )
 
     def about(self) -> str:
         """One line for the report."""

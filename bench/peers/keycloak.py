@@ -33,6 +33,7 @@ from bench.subject import (
     INTROSPECTION,
     JWKS,
     LOGIN,
+    ON_TOKENS,
     REFRESH,
     REFRESH_WITH_ID_TOKEN,
     USERINFO,
@@ -73,8 +74,8 @@ class Keycloak(HttpSubject):
         LOGIN,
     )
     differs: Mapping[str, str] = {
-        "": "sessions, clients and keys are cached in the heap of one JVM, which takes many times the memory",
-        LOGIN: "its argon2id is smaller (7 MiB, five passes)",
+        **dict.fromkeys(ON_TOKENS, "sessions, clients and keys are cached in the heap of one JVM"),
+        LOGIN: "its argon2id takes other parameters: 7 MiB, five passes",
     }
 
     def __init__(self, name: str, port: int, root: int, database_root: int | None) -> None:

@@ -20,6 +20,7 @@ from bench.subject import (
     DISCOVERY,
     INTROSPECTION,
     JWKS,
+    ON_TOKENS,
     REFRESH,
     REFRESH_WITH_ID_TOKEN,
     USERINFO,
@@ -57,9 +58,10 @@ class OidcProvider(HttpSubject):
         super().__init__(name, port, root, database_root)
         self._processes = processes
         if database_root is None:
-            self.differs = {"": "everything is in one process's memory: it reads no row, commits nothing and forgets"}
+            self.differs = dict.fromkeys(ON_TOKENS, "all is in one process's memory: no row is read or written")
         else:
-            self.differs = {INTROSPECTION: "its token is an opaque row: there is no signature to verify"}
+            opaque = "its token is an opaque row: there is no signature to verify"
+            self.differs = {INTROSPECTION: opaque, USERINFO: opaque}
 
     def about(self) -> str:
         """One line for the report."""
@@ -67,7 +69,10 @@ class OidcProvider(HttpSubject):
         node = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
         kept = "PostgreSQL, one jsonb table, prepared statements" if self.database_root else "its memory adapter"
         how_many = "one process" if self._processes == 1 else f"a cluster of {self._processes} processes"
-        return f"npm oidc-provider {package['version']} on node {node}, {how_many}, {kept}"
+        return (
+            f"npm oidc-provider {package['version']} on node {node}, {how_many}, {kept}; JWT access tokens for a resource, "
+            "opaque ones for userinfo and introspection, as it wants it; PKCE, rotation, plain client secrets"
+        )
 
     def prepare(self, operation: str, limits: Limits) -> Work:
         """Mints through the peer's own models what the operation needs."""

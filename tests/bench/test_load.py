@@ -136,9 +136,12 @@ def test_memory_that_grew_is_a_miss() -> None:
 
 def test_peer_that_is_ahead_is_named_with_what_is_different() -> None:
     found = results(sample(GATEPOST_POSTGRES, REFRESH, 400, 1), sample("peer, memory", REFRESH, 300, 1))
-    found.differs["peer, memory"] = {"": "it forgets everything"}
+    found.differs["peer, memory"] = {REFRESH: "it forgets everything"}
+    found.pss["peer, memory"], found.about["peer, memory"] = 20_000_000, "one process"
     text = report.render(found, Plan(1, Limits(1, 10), 2, ("postgres",), ()), "python -m bench")
-    assert "refresh RS256: peer, memory 300 µs, Gatepost, PostgreSQL 400 µs; it forgets everything." in text
+    figures = "300 instead of 400 CPU µs"
+    assert f"refresh RS256: peer, memory before Gatepost, PostgreSQL with {figures}; it forgets everything." in text
+    assert "memory: peer, memory before Gatepost, PostgreSQL with 20 instead of 170 MB; one process." in text
 
 
 def test_run_goes_on_where_it_was_when_the_plan_is_the_same(tmp_path: Path) -> None:
