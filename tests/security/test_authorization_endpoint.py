@@ -384,6 +384,15 @@ def test_client_name_is_refused_when_it_could_rearrange_the_page(gatepost: Gatep
     assert refusal.value.field == "client_name"
 
 
+@pytest.mark.parametrize("name", ["Gatepost", "gatepost ", "\uff27\uff21\uff34\uff25\uff30\uff2f\uff33\uff34"])
+@pytest.mark.spec("AZ-24", "TK-29")
+def test_client_name_is_refused_when_it_reads_like_the_servers_own(gatepost: Gatepost, name: str) -> None:
+    with pytest.raises(Invalid) as refusal:
+        gatepost.add_client(client_name=name)
+    assert refusal.value.field == "client_name"
+    assert gatepost.add_client(client_name=name, is_first_party=True)
+
+
 @pytest.mark.spec("AZ-24", "TK-29")
 def test_consent_page_sets_names_apart_and_tells_where_the_answer_goes(gatepost: Gatepost) -> None:
     flow = flow_of(gatepost, redirect_uris=("https://notes.example:8443/cb?x=1",), client_name="\u05d0\u05d1 Notes")
