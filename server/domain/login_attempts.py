@@ -68,7 +68,6 @@ def give_back(work: UnitOfWork, budgets: tuple[Budget, ...]) -> None:
 def count_attempt(work: UnitOfWork, budgets: tuple[Budget, ...]) -> int:
     """Counts one attempt in the database, in one statement; the seconds to wait, 0 when all had one left."""
     ordered = in_order(budgets)
-    strict = [budget for budget in ordered if not budget.is_forgiving]
     parameters: dict[str, Any] = {"now": work.now}
     for number, budget in enumerate(ordered):
         parameters |= {
@@ -76,33 +75,35 @@ def count_attempt(work: UnitOfWork, budgets: tuple[Budget, ...]) -> int:
             f"ends{number}": work.now + timedelta(seconds=budget.seconds),
             f"limit{number}": budget.attempts,
         }
-    rows = work.db.connection().execute(_spend(len(ordered), len(strict)), parameters).all()
+    rows = work.db.connection().execute(_spend(tuple(budget.tier for budget in ordered)), parameters).all()
     limits = {budget.bucket: budget.attempts for budget in ordered}
     ends = [row.window_ends_at for row in rows if row.attempts > limits[row.bucket]]
     return max((max(1, math.ceil((end - work.now).total_seconds())) for end in ends), default=0)
 
 
 def in_order(budgets: tuple[Budget, ...]) -> list[Budget]:
-    """Always the same, strict ones first, so that simultaneous sign-ins wait for each other and never deadlock."""
-    return sorted(budgets, key=lambda budget: (budget.is_forgiving, budget.bucket))
+    """By tier and always the same, so that simultaneous sign-ins wait for each other and never deadlock."""
+    return sorted(budgets, key=lambda budget: (budget.tier, budget.bucket))
 
 
 @cache
-def _spend(count: int, strict: int) -> TextualSelect:
-    """Counts `count` budgets. Where one of the `strict` first is used up they count alone.
+def _spend(tiers: tuple[int, ...]) -> TextualSelect:
+    """Counts budgets of these tiers, each while those of lower tiers have something left.
 
-    Whoever invents addresses shall not fill the table with them.
+    Whoever invents addresses shall not fill the table with them, nor use up with one network what all have together.
     """
     given = " UNION ALL ".join(
-        f"SELECT :bucket{number} AS bucket, :ends{number} AS ends_at, {int(number >= strict)} AS is_forgiving"
-        for number in range(count)
+        f"SELECT :bucket{number} AS bucket, :ends{number} AS ends_at, {tier} AS tier"
+        for number, tier in enumerate(tiers)
     )
-    tests = [f"(used.bucket = :bucket{number} AND used.attempts >= :limit{number})" for number in range(strict)]
-    used_up = " OR ".join(tests) or "1 = 0"
+    used_up = " OR ".join(
+        f"({tier} < given.tier AND used.bucket = :bucket{number} AND used.attempts >= :limit{number})"
+        for number, tier in enumerate(tiers)
+    )
     statement = f"""
         INSERT INTO login_attempts (bucket, attempts, window_ends_at)
         SELECT given.bucket, 1, given.ends_at FROM ({given}) AS given
-        WHERE given.is_forgiving = 0
+        WHERE given.tier = 0
            OR NOT EXISTS (SELECT 1 FROM login_attempts AS used WHERE used.window_ends_at > :now AND ({used_up}))
         ON CONFLICT (bucket) DO UPDATE SET
             attempts = CASE WHEN login_attempts.window_ends_at <= :now THEN 1 ELSE login_attempts.attempts + 1 END,
@@ -110,7 +111,8 @@ def _spend(count: int, strict: int) -> TextualSelect:
                 THEN excluded.window_ends_at ELSE login_attempts.window_ends_at END
         RETURNING bucket, attempts, window_ends_at
     """  # noqa: S608 – numbers and fixed names only
-    limits = [bindparam(f"limit{number}", type_=Integer()) for number in range(strict)]
+    count = len(tiers)
+    limits = [bindparam(f"limit{number}", type_=Integer()) for number in range(count)]
     ends = [bindparam(f"ends{number}", type_=UtcDateTime()) for number in range(count)]
     bound = text(statement).bindparams(*_bound(count), *ends, *limits)
     return bound.columns(bucket=String(), attempts=Integer(), window_ends_at=UtcDateTime())

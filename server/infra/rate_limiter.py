@@ -46,12 +46,16 @@ class Budget(Protocol):
         """In how long a time."""
 
     @property
+    def tier(self) -> int:
+        """It is counted only while those of lower tiers have something left."""
+
+    @property
     def is_forgiving(self) -> bool:
         """Whether a success clears it; the others only take no offence at the success."""
 
 
 class AttemptStore(Protocol):
-    """Where attempts are counted. Budgets that do not forgive come first, and count alone when one is used up."""
+    """Where attempts are counted; budgets come by tier, and a tier counts only while the ones before have some left."""
 
     def spend(self, budgets: Sequence[Budget], now: datetime) -> int:
         """Takes one attempt from each budget; the seconds to wait, 0 when all had one left."""
@@ -69,21 +73,24 @@ local function count(i)
     local spent = redis.call('INCR', KEYS[i])
     local left = redis.call('PTTL', KEYS[i])
     if left < 0 then
-        left = tonumber(ARGV[2 * i]) * 1000
+        left = tonumber(ARGV[3 * i - 1]) * 1000
         redis.call('PEXPIRE', KEYS[i], left)
     end
-    return spent > tonumber(ARGV[2 * i - 1]) and left or 0
+    return spent > tonumber(ARGV[3 * i - 2]) and left or 0
 end
-local wait, strict = 0, tonumber(ARGV[#ARGV])
+local wait, tier = 0, 0
 for i = 1, #KEYS do
-    if i > strict and wait > 0 and i == strict + 1 then return wait end
+    if tonumber(ARGV[3 * i]) > tier then
+        if wait > 0 then return wait end
+        tier = tonumber(ARGV[3 * i])
+    end
     wait = math.max(wait, count(i))
 end
 return wait
 """
 _GIVE_BACK: Final = """
 for i = 1, #KEYS do
-    if i > tonumber(ARGV[1]) then
+    if ARGV[i] == '1' then
         redis.call('DEL', KEYS[i])
     elseif tonumber(redis.call('GET', KEYS[i]) or '0') > 0 then
         redis.call('DECR', KEYS[i])
@@ -113,8 +120,8 @@ class RedisStore:
         Raises:
             StoreAway: when Redis does not answer in time.
         """
-        numbers = [number for budget in budgets for number in (budget.attempts, budget.seconds)]
-        milliseconds = self._run(self._spend, budgets, [*numbers, _strict(budgets)])
+        numbers = [number for budget in budgets for number in (budget.attempts, budget.seconds, budget.tier)]
+        milliseconds = self._run(self._spend, budgets, numbers)
         return math.ceil(milliseconds / 1000)
 
     def give_back(self, budgets: Sequence[Budget], now: datetime) -> None:
@@ -123,17 +130,13 @@ class RedisStore:
         Raises:
             StoreAway: when Redis does not answer in time.
         """
-        self._run(self._give_back, budgets, [_strict(budgets)])
+        self._run(self._give_back, budgets, [int(budget.is_forgiving) for budget in budgets])
 
     def _run(self, script: Any, budgets: Sequence[Budget], numbers: list[int]) -> int:
         try:
             return int(script(keys=[_PREFIX + budget.bucket for budget in budgets], args=numbers) or 0)
         except self._error as error:
             raise StoreAway(type(error).__name__) from error
-
-
-def _strict(budgets: Sequence[Budget]) -> int:
-    return sum(not budget.is_forgiving for budget in budgets)
 
 
 class ProcessStore:
@@ -146,11 +149,13 @@ class ProcessStore:
 
     def spend(self, budgets: Sequence[Budget], now: datetime) -> int:
         """Takes one attempt from each budget."""
-        strict = _strict(budgets)
+        wait = tier = 0
         with self._lock:
-            wait = max((self._count(budget, now) for budget in budgets[:strict]), default=0)
-            if wait == 0:
-                wait = max((self._count(budget, now) for budget in budgets[strict:]), default=0)
+            for budget in budgets:
+                if budget.tier > tier and wait > 0:
+                    break
+                tier = budget.tier
+                wait = max(wait, self._count(budget, now))
             if len(self._spent) > MAXIMUM_BUCKETS:
                 self._forget(now)
         return wait

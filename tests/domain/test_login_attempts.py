@@ -22,8 +22,8 @@ from server.infra.rate_limiter import RateLimits
 from tests.support.application import Gatepost
 from tests.support.clock import FrozenClock
 
-BUDGET = Budget("account:one", attempts=3, seconds=600)
-OTHER = Budget("account:two", attempts=3, seconds=600)
+BUDGET = Budget("account:one", attempts=3, seconds=600, tier=1)
+OTHER = Budget("account:two", attempts=3, seconds=600, tier=1)
 NETWORK = Budget("network:192.0.2.7", attempts=5, seconds=3600)
 
 
@@ -80,7 +80,7 @@ def test_budgets_are_counted_apart(work: UnitOfWork) -> None:
 
 
 def test_attempt_counts_in_every_budget_and_the_longest_wait_is_told(work: UnitOfWork, clock: FrozenClock) -> None:
-    slow = Budget("account:one:anywhere", attempts=3, seconds=3600)
+    slow = Budget("account:one:anywhere", attempts=3, seconds=3600, tier=1)
     spend(work, BUDGET, slow, NETWORK, times=3)
     clock.advance(100)
     with pytest.raises(TooMany) as caught:
@@ -100,9 +100,21 @@ def test_network_alone_counts_when_it_is_used_up(work: UnitOfWork, clock: Frozen
     assert work.db.get(LoginAttempts, "account:one") is None
 
 
+@pytest.mark.spec("B-04")
+def test_guess_that_is_not_looked_at_uses_up_nothing_that_others_share(work: UnitOfWork) -> None:
+    anywhere, everybody = Budget("account:one:anywhere", 9, 600, tier=2), Budget("everybody", 9, 60, tier=2)
+    spend(work, BUDGET, anywhere, everybody, NETWORK, times=3)
+    for _ in range(5):
+        with pytest.raises(TooMany):
+            spend(work, BUDGET, anywhere, everybody, NETWORK)
+    left = {row.bucket: row.attempts for row in work.db.scalars(select(LoginAttempts))}
+    # The network is used up at last: then it alone counts.
+    assert left == {"network:192.0.2.7": 8, "account:one": 5, "account:one:anywhere": 3, "everybody": 3}
+
+
 @pytest.mark.spec("B-06")
 def test_persons_own_attempts_are_forgiven_and_the_network_gets_one_back(work: UnitOfWork) -> None:
-    device = Budget("device:one:browser", 3, 600)
+    device = Budget("device:one:browser", 3, 600, tier=1)
     spend(work, BUDGET, device, NETWORK, times=3)
     spend(work, OTHER)
     give_back(work, (BUDGET, device, NETWORK))
@@ -161,7 +173,7 @@ def test_another_store_counts_when_there_is_one_and_the_database_does_not(work: 
     store = Remembering()
     spend(with_store(work, store), BUDGET, NETWORK)
     give_back(with_store(work, store), (BUDGET, NETWORK))
-    # Strict ones first, whatever the order they came in.
+    # By tier, whatever the order they came in.
     assert store.seen == [("spend", [NETWORK.bucket, BUDGET.bucket]), ("give back", [NETWORK.bucket, BUDGET.bucket])]
     assert work.db.scalars(select(LoginAttempts)).all() == []
 

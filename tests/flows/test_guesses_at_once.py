@@ -86,11 +86,17 @@ def send_together(server: Server, requests_: Sequence[bytes]) -> list[int]:
         return [int(connection.makefile("rb").readline().split()[1]) for connection in connections]
 
 
+def check_budget(answers: Counter[int], budget: int) -> None:
+    """No more guesses are looked at than the budget has; none less, unless a busy server asked to come again (503)."""
+    assert answers.keys() <= {400, 429, 503}, answers
+    assert answers[400] <= budget <= answers[400] + answers[503], answers
+
+
 @pytest.mark.spec("B-02")
 @pytest.mark.spec("INV-27")
 def test_ten_guesses_of_many_are_looked_at_when_all_are_wrong(server: Server) -> None:
     guesses = [(f"a wrong guess {number}", "192.0.2.1") for number in range(GUESSES)]
-    assert Counter(send_together(server, prepare_all(server, guesses))) == {400: 10, 429: GUESSES - 10}
+    check_budget(Counter(send_together(server, prepare_all(server, guesses))), 10)
     # The right one comes too late.
     assert send_together(server, [prepared(server, PASSWORD, "192.0.2.1")]) == [429]
     assert send_together(server, [prepared(server, PASSWORD, "198.51.100.1")]) == [303]
@@ -101,10 +107,10 @@ def test_right_guess_among_many_succeeds_within_the_budget_or_not_at_all(server:
     guesses = [(f"a wrong guess {number}", "192.0.2.1") for number in range(GUESSES - 1)] + [(PASSWORD, "192.0.2.1")]
     random.shuffle(guesses)
     answers = Counter(send_together(server, prepare_all(server, guesses)))
-    assert set(answers) <= {400, 303, 429}
+    assert answers.keys() <= {400, 303, 429, 503}
     # Whoever has got in has the account's budget anew; nobody else has.
     assert answers[400] + answers[303] <= 10 + 10 * answers[303]
-    assert answers[400] >= 9
+    assert answers[400] + answers[303] + answers[503] >= 10
 
 
 @pytest.mark.spec("R-17")
@@ -121,7 +127,8 @@ def test_guesses_are_limited_and_answered_when_redis_goes_away(
     getattr(redis, fault)()
     answers = Counter(send_together(server, ready))
     # Each of two workers has half of the budget, which need not both be reached.
-    assert set(answers) == {400, 429}
-    assert 5 <= answers[400] <= 10
+    assert answers.keys() <= {400, 429, 503}
+    assert answers[400] + answers[503] >= 5
+    assert answers[400] <= 10
     assert send_together(server, [elsewhere]) == [303]
     assert 1 <= server.log_tail(500).count("the rate-limit store does not answer") <= 2

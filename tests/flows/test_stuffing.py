@@ -167,6 +167,14 @@ def test_brake_stops_browsers_nobody_knows_when_everybody_fails_and_lets_people_
     assert guess(gatepost, "grace@example.com", ip="203.0.113.1").status_code == 400
 
 
+@pytest.mark.spec("B-04")
+def test_one_network_uses_up_neither_the_account_elsewhere_nor_everybodys_budget(make_gatepost: GatepostMaker) -> None:
+    gatepost = make_gatepost(login_failures_per_minute=20)
+    answers = [guess(gatepost).status_code for _ in range(120)]
+    assert (answers.count(400), answers.count(429)) == (10, 110)
+    assert guess(gatepost, password=PASSWORD, ip="198.51.100.1").status_code == 303
+
+
 @pytest.mark.spec("P-07")
 def test_password_of_a_megabyte_is_refused_before_it_is_read(gatepost: Gatepost) -> None:
     assert guess(gatepost, password="x" * 2**20).status_code == 413

@@ -25,8 +25,9 @@ from server.infra.rate_limiter import (
 from tests.support.clock import FrozenClock
 from tests.support.redis import RedisServer, redis_server
 
-ACCOUNT = Budget("account:one", attempts=3, seconds=600)
-SLOW = Budget("account:one:anywhere", attempts=3, seconds=3600)
+ACCOUNT = Budget("account:one", attempts=3, seconds=600, tier=1)
+SLOW = Budget("account:one:anywhere", attempts=3, seconds=3600, tier=1)
+SHARED = Budget("everybody", attempts=4, seconds=60, tier=2)
 NETWORK = Budget("network:192.0.2.7", attempts=5, seconds=3600)
 
 
@@ -74,6 +75,13 @@ def test_network_alone_counts_when_it_is_used_up(store: AttemptStore, clock: Fro
     spend(store, clock, NETWORK, times=5)
     assert spend(store, clock, NETWORK, ACCOUNT, times=5) in about(3600)
     assert spend(store, clock, ACCOUNT, times=3) == 0
+
+
+@pytest.mark.spec("B-04")
+def test_guess_that_is_not_looked_at_uses_up_nothing_that_others_share(store: AttemptStore, clock: FrozenClock) -> None:
+    assert spend(store, clock, NETWORK, ACCOUNT, SHARED, times=5) in about(600)
+    assert spend(store, clock, SHARED) == 0
+    assert spend(store, clock, SHARED) in about(60)
 
 
 @pytest.mark.spec("B-06")

@@ -26,6 +26,8 @@ class Budget:
     bucket: str
     attempts: int
     seconds: int
+    #: It is counted only while those of lower tiers have something left: a guess that is not looked at costs no more.
+    tier: int = 0
 
     @property
     def is_forgiving(self) -> bool:
@@ -64,12 +66,13 @@ def budgets_for(
     network = network_of(ip)
     by_network = Budget(f"network:{network}", 300, _DAY)
     if known_browser_id is not None:
-        return (Budget(f"device:{account}:{known_browser_id}", 10, 10 * _MINUTE), by_network)
+        return (by_network, Budget(f"device:{account}:{known_browser_id}", 10, 10 * _MINUTE, tier=1))
     return (
-        Budget(f"account:{account}:{network}", 10, 10 * _MINUTE),
-        Budget(f"account:{account}", 100, _DAY),
         by_network,
-        Budget(EVERYBODY, everybody_per_minute, _MINUTE),
+        Budget(f"account:{account}:{network}", 10, 10 * _MINUTE, tier=1),
+        # One network alone uses neither of these up.
+        Budget(f"account:{account}", 100, _DAY, tier=2),
+        Budget(EVERYBODY, everybody_per_minute, _MINUTE, tier=2),
     )
 
 

@@ -30,11 +30,11 @@ def test_address_is_counted_under_its_network(ip: str | None, network: str) -> N
 @pytest.mark.spec("B-01")
 def test_attempt_from_an_unknown_browser_is_taken_from_four_budgets() -> None:
     budgets = budgets_for("digest", "192.0.2.7", None, 1000)
-    assert [(budget.bucket, budget.attempts, budget.seconds) for budget in budgets] == [
-        ("account:digest:192.0.2.7", 10, 600),
-        ("account:digest", 100, 86400),
-        ("network:192.0.2.7", 300, 86400),
-        ("everybody", 1000, 60),
+    assert [(budget.bucket, budget.attempts, budget.seconds, budget.tier) for budget in budgets] == [
+        ("network:192.0.2.7", 300, 86400, 0),
+        ("account:digest:192.0.2.7", 10, 600, 1),
+        ("account:digest", 100, 86400, 2),
+        ("everybody", 1000, 60, 2),
     ]
 
 
@@ -42,8 +42,8 @@ def test_attempt_from_an_unknown_browser_is_taken_from_four_budgets() -> None:
 def test_attempt_from_a_known_browser_is_taken_from_its_own_budget_and_not_from_everybodys() -> None:
     budgets = budgets_for("digest", "192.0.2.7", "a-browser", 1000)
     assert [(budget.bucket, budget.attempts, budget.seconds) for budget in budgets] == [
-        ("device:digest:a-browser", 10, 600),
         ("network:192.0.2.7", 300, 86400),
+        ("device:digest:a-browser", 10, 600),
     ]
 
 
