@@ -26,6 +26,9 @@ from tests.properties.oracle import CANARY, breaches
 from tests.properties.wire import WireRequest
 from tests.support.application import REDIRECT_URI, Gatepost
 
+#: Seconds of work, but of a machine that may be busy with other things.
+pytestmark = pytest.mark.timeout(400)
+
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
@@ -60,14 +63,14 @@ def test_every_machine_endpoint_and_form_has_a_valid_request_when_the_url_map_is
 @pytest.mark.spec("INV-41")
 def test_answer_is_no_fault_of_ours_when_raw_bytes_are_sent_to_every_route(world: World) -> None:
     tally = Tally()
-    send_raw_bytes(world, tally, 60)
-    assert tally.requests >= 60 * len(VALID)
+    send_raw_bytes(world, tally, 40)
+    assert tally.requests >= 40 * len(VALID)
 
 
 @pytest.mark.spec("INV-41", "TK-17")
 def test_answer_is_no_fault_of_ours_when_a_valid_request_has_up_to_two_faults(world: World) -> None:
     tally = Tally()
-    send_faulty_requests(world, tally, 600)
+    send_faulty_requests(world, tally, 400)
     assert {200, 303, 400, 401} <= set(tally.statuses), "all that an endpoint says was heard"
 
 

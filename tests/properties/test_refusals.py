@@ -55,6 +55,12 @@ REFUSALS: tuple[tuple[dict[str, str | None], str, str, str | None], ...] = (
     ({"code_challenge": "!" * 43}, "invalid_request", "code_challenge is malformed.", "code_challenge"),
     ({"prompt": "create"}, "invalid_request", "prompt has an unknown value.", "prompt"),
     ({"prompt": "none login"}, "invalid_request", "prompt=none cannot stand with another value.", "prompt"),
+    (
+        {"prompt": "none login consent select_account"},
+        "invalid_request",
+        "prompt=none cannot stand with another value.",
+        "prompt",
+    ),
     ({"max_age": "soon"}, "invalid_request", "max_age is not a number of seconds.", "max_age"),
     ({"max_age": "1" * 11}, "invalid_request", "max_age is not a number of seconds.", "max_age"),
     ({"id_token_hint": "x"}, "invalid_request", "id_token_hint is not an ID token of this issuer.", "id_token_hint"),
