@@ -70,8 +70,8 @@ class OidcProvider(HttpSubject):
         kept = "PostgreSQL, one jsonb table, prepared statements" if self.database_root else "its memory adapter"
         how_many = "one process" if self._processes == 1 else f"a cluster of {self._processes} processes"
         return (
-            f"npm oidc-provider {package['version']} on node {node}, {how_many}, {kept}; JWT access tokens for a resource, "
-            "opaque ones for userinfo and introspection, as it wants it; PKCE, rotation, plain client secrets"
+            f"npm oidc-provider {package['version']} on node {node}, {how_many}, {kept}; PKCE, rotation, plain client "
+            "secrets; JWT access tokens for a resource, opaque ones for userinfo and introspection, as it wants it"
         )
 
     def prepare(self, operation: str, limits: Limits) -> Work:
