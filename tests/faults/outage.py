@@ -2,8 +2,9 @@
 
     python -m tests.faults.outage --mode stop --seconds 30 --rate 200
 
-`stop` ends the database's processes, `freeze` stops them without ending them (SIGSTOP: its port still accepts), and
-`black-hole` lets its connections stand while nothing passes through them any more.
+`stop` ends the database's processes, `freeze` stops them without ending them (SIGSTOP: its port still accepts),
+`black-hole` lets its connections stand while nothing passes through them any more, and `slow` holds every piece up for
+30 seconds.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
@@ -29,13 +31,15 @@ from tests.properties.results import keep
 from tests.support.servers import PostgresCluster, _as_postgres, postgres_cluster
 from tests.support.tcp_proxy import TcpProxy
 
-MODES = ("stop", "freeze", "black-hole")
+MODES = ("stop", "freeze", "black-hole", "slow")
 #: What a request may take that was under way when the database went.
 FAILURE_SECONDS = 2.5
+#: How late each piece comes to and from a slow database.
+SLOW_SECONDS = 30
 PROMISE = (
-    "PostgreSQL is stopped, frozen (SIGSTOP) or cut off without a word while requests arrive: each that needs it is "
-    "answered 503 with Retry-After within 2.5 s, none 401 or invalid_grant; the JWKS and the metadata are served; "
-    "5 s after it is back everything works, and no worker was restarted."
+    "PostgreSQL is stopped, frozen (SIGSTOP), cut off without a word or 30 s late while requests arrive: each that "
+    "needs it is answered 503 with Retry-After within 2.5 s, none 401 or invalid_grant; the JWKS and the metadata are "
+    "served; 5 s after it is back everything works, and no worker was restarted."
 )
 RECOVERY_SECONDS = 5.0
 
@@ -178,6 +182,7 @@ def away(mode: str, database: Database, path: TcpProxy) -> Iterator[None]:
         "stop": (database.stop, database.start),
         "freeze": (database.freeze, database.thaw),
         "black-hole": (path.black_hole, path.heal),
+        "slow": (partial(path.delay, SLOW_SECONDS), partial(path.delay, 0)),
     }[mode]
     leave()
     try:

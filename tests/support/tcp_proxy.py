@@ -7,6 +7,8 @@ import socket
 import threading
 from contextlib import suppress
 
+_TO_ACT_SECONDS = 0.1
+
 
 class TcpProxy:
     """Passes bytes between a port of its own and `target`; a black hole swallows them and tells nobody."""
@@ -18,6 +20,8 @@ class TcpProxy:
         self._passes = threading.Event()
         self._passes.set()
         self._delay = 0.0
+        self._pieces_left: int | None = None
+        self._containing = b""
         self._is_closed = threading.Event()
         self._sockets: set[socket.socket] = set()
         threading.Thread(target=self._accept, daemon=True).start()
@@ -33,6 +37,11 @@ class TcpProxy:
     def delay(self, seconds: float) -> None:
         """Holds each piece up for so long."""
         self._delay = seconds
+
+    def cut_after(self, pieces: int, containing: bytes = b"") -> None:
+        """Breaks every connection when the target has got so many more such pieces, before it answers; 0: no more."""
+        self._containing = containing
+        self._pieces_left = pieces or None
 
     def cut(self) -> None:
         """Breaks every connection that passes through now."""
@@ -78,3 +87,16 @@ class TcpProxy:
                 if not piece:
                     return
                 (far if end is near else near).sendall(piece)
+                if end is near and self._is_the_last(piece):
+                    # The target has it and acts on it; only the answer is lost.
+                    self._is_closed.wait(_TO_ACT_SECONDS)
+                    self.cut()
+
+    def _is_the_last(self, piece: bytes) -> bool:
+        if self._pieces_left is None or self._containing not in piece:
+            return False
+        self._pieces_left -= 1
+        if self._pieces_left > 0:
+            return False
+        self._pieces_left = None
+        return True
