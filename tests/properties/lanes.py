@@ -21,7 +21,9 @@ from tests.properties.wire import WireRequest
 MACHINE = tuple(
     name
     for name in VALID
-    if name.startswith(("redeem", "refresh", "client_credentials", "introspect", "revoke", "userinfo", "keys"))
+    if name.startswith(
+        ("redeem", "refresh", "client_credentials", "introspect", "revoke", "userinfo", "keys", "discovery", "metadata")
+    )
 )
 #: What an answer of success has anew each time.
 _FRESH = ("access_token", "refresh_token", "id_token", "jti", "iat", "exp")
