@@ -65,6 +65,8 @@ class Grown(HttpSubject):
     """A running server whose database was filled."""
 
     operations: tuple[str, ...] = OPERATIONS
+    #: Every process is to have met the clients of the working set.
+    warm_up_seconds = 1.0
 
     def __init__(self, server: Server, rows: int, database_root: int, secret: str) -> None:
         super().__init__(f"{rows:,} rows", server.port, server.process.pid, database_root)
@@ -72,7 +74,9 @@ class Grown(HttpSubject):
         self._resource_server = http.basic("resource-server", secret)
         # Not a secret: which rows are asked about.
         self._random = random.Random(rows)
-        self._few = self._random.sample(range(1, rows + 1), min(WORKING_SET, rows))
+        self._half = self._random.sample(range(1, rows // 2 + 1), min(WORKING_SET, rows) // 2)
+        # Grants half of all rows apart are one client's: so there are as many clients in it at every size.
+        self._few = [*self._half, *(number + rows // 2 for number in self._half)]
         #: The present refresh token of every grant that was refreshed.
         self._present: dict[int, str] = {}
         self._access: list[str] = []
@@ -100,7 +104,7 @@ class Grown(HttpSubject):
 
     def _machine(self, keys: str) -> int:
         # Machines have even numbers.
-        return (self._number(keys) + 1) // 2 * 2
+        return 2 * (self._random.choice(self._half) if keys == FEW else self._random.randint(1, self._rows // 2))
 
     def _client_credentials(self, keys: str) -> Source:
         form = {"grant_type": "client_credentials", "scope": "notes:read"}

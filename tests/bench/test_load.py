@@ -210,3 +210,4 @@ def test_copies_can_be_told_from_their_numbers() -> None:
     rows = 1000
     web = {loading.client_of_grant(number, rows) for number in range(1, rows + 1)}
     assert web == set(range(1, rows, 2))
+    assert loading.client_of_grant(7, rows) == loading.client_of_grant(7 + rows // 2, rows)
