@@ -7,7 +7,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --quiet --generate-hashes --univers
 
 .DEFAULT_GOAL := help
 TRUST := trust-races trust-naive trust-replays trust-losses trust-contention trust-kills trust-failpoints trust-matrix \
-	trust-redirects trust-malformed trust-machine trust-outage trust-restarts
+	trust-redirects trust-malformed trust-machine trust-outage trust-disk trust-cuts trust-restarts
 
 .PHONY: help install dev test test-all lint format types contracts docs check bench growth mutation trust $(TRUST) trust-page \
 	lock screenshots wheel clean
@@ -96,8 +96,14 @@ trust-malformed: install ## Send 50,000 malformed requests to every endpoint
 trust-machine: install ## Live 300 made-up lives of a deployment beside a model of it
 	$(BIN)/python -m tests.properties machine --lives 300
 
-trust-outage: install ## Take PostgreSQL away under load for 30 seconds, in three ways
+trust-outage: install ## Take PostgreSQL away under load for 30 seconds, in four ways
 	$(BIN)/python -m tests.faults.outage --seconds 30
+
+trust-disk: install ## Fill the disk and free it again under load, 20 times
+	$(BIN)/python -m tests.faults.disk_full --cycles 20
+
+trust-cuts: install ## Cut the database off during COMMIT, 1,000 times
+	$(BIN)/python -m tests.faults.ambiguous_commits --cuts 1000
 
 trust-restarts: install ## Restart three servers behind nginx 50 times under load
 	$(BIN)/python -m tests.faults.rolling_restarts --restarts 50 --rate 300
