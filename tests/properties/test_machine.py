@@ -88,4 +88,4 @@ MISTAKES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
 def test_model_notices_when_the_server_is_wrong(mistake: str, monkeypatch: pytest.MonkeyPatch) -> None:
     MISTAKES[mistake](monkeypatch)
     with pytest.raises(AssertionError, match="INV-"):
-        run_state_machine_as_test(Deployment, settings=LIVES)
+        run_state_machine_as_test(Deployment, settings=settings(LIVES, max_examples=80, stateful_step_count=40))

@@ -159,6 +159,17 @@ def test_parked_request_keeps_checked_values_when_everything_is_right(flow: Flow
     assert context.hint_subject == jose.peek_claims(tokens["id_token"])["sub"]
 
 
+@pytest.mark.parametrize("prompt", ["none", "login", "consent", "select_account", "login consent select_account"])
+def test_prompt_is_taken_when_it_is_known_and_none_stands_alone(flow: Flow, prompt: str) -> None:
+    assert checked(flow, prompt=prompt).prompts == frozenset(prompt.split())
+
+
+@pytest.mark.spec("INV-07")
+def test_scope_is_what_client_and_deployment_both_have(flow: Flow) -> None:
+    flow.gatepost.change_client(flow.client.id, scope="openid notes:read")
+    assert checked(flow, scope="openid email notes:read").scope_set == {"openid"}
+
+
 def test_parked_request_has_defaults_when_little_is_asked(flow: Flow) -> None:
     stored = checked(flow, nonce=None, state=None, max_age="0", scope="openid").as_stored()
     assert (stored["response_mode"], stored["prompt"], stored["max_age"]) == ("query", [], 0)
