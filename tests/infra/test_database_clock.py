@@ -12,6 +12,7 @@ import time_machine
 from sqlalchemy import Engine
 
 from server.config import Settings
+from server.infra import database_clock
 from server.infra.clock import SystemClock
 from server.infra.database import open_engine
 from server.infra.database_clock import DatabaseClock, command_clock, serving_clock
@@ -80,7 +81,9 @@ def test_command_reads_the_database_once(postgres_url: str) -> None:
     assert abs((told - datetime.now(UTC)).total_seconds()) < 1
 
 
-def test_replica_reads_the_database_when_it_starts(postgres_url: str) -> None:
+def test_replica_reads_the_database_when_it_starts(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Its thread outlives the test, and shall not connect again.
+    monkeypatch.setattr(database_clock, "INTERVAL_SECONDS", 86_400)
     clock = serving_clock(Settings(_env_file=None, database_url=postgres_url))
     assert isinstance(clock, DatabaseClock)
     assert off_by(clock) < 1
