@@ -193,7 +193,7 @@ def collect(folder: Path) -> None:
         known = load().get(path.stem)
         if known is not None and known["figures"] == kept["figures"]:
             continue
-        broken = kept["figures"].get("broken promises", 0)
+        broken = kept["figures"].get("broken promises", "see its figures")
         record(path.stem, kept["figures"], broken, promise=kept["promise"], command=kept["command"])
 
 

@@ -15,7 +15,7 @@ RESULTS = REPOSITORY / "docs" / "trust.json"
 Figures = dict[str, object]
 
 
-def record(name: str, figures: Figures, broken: int, **more: object) -> None:
+def record(name: str, figures: Figures, broken: int | str, **more: object) -> None:
     """Replaces what the last run of this name left."""
     results = load()
     commit = subprocess.run(
