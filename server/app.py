@@ -78,7 +78,7 @@ def create_serving_app() -> Flask:
     RegistryListener(settings, runtime.registry_cache).start()
     with app.app_context():
         # A worker that has never served the JWKS has it all the same when the database goes away.
-        metadata.jwks_document(UnitOfWork(runtime, database.session(), OPERATOR))
+        metadata.jwks_document(UnitOfWork.begin(runtime, database.session(), OPERATOR))
     with app.app_context():
         metrics_listener.start(runtime, database.engine.pool)
     liveness_paths = frozenset({"/healthz", f"{settings.issuer_path}/healthz"})

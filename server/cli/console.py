@@ -54,7 +54,7 @@ def operator_work(settings: Settings | None = None) -> Iterator[UnitOfWork]:
         runtime = open_runtime(settings, command_clock(settings))
         try:
             with open_session(settings) as db:
-                yield UnitOfWork(runtime, db, OPERATOR)
+                yield UnitOfWork.begin(runtime, db, OPERATOR)
         finally:
             # Before anything forks: a connection that two processes share serves neither.
             runtime.autocommit.dispose()

@@ -26,7 +26,7 @@ CAPACITY: Final = 10_000
 #: The most rows in one statement.
 BATCH: Final = 1000
 #: How long rows gather. A killed process loses no more than these.
-GATHER_SECONDS: Final = 0.02
+GATHER_SECONDS: Final = 0.1
 #: How long an idle writer may not notice that the process ends.
 _IDLE_SECONDS: Final = 0.2
 _RETRY_SECONDS: Final = 1.0

@@ -20,7 +20,7 @@ from server.infra.keyring import Keyring, load_keyring
 from server.infra.metrics import Metrics
 from server.infra.password_hasher import PasswordHasher
 from server.infra.rate_limiter import RateLimits, open_rate_limits
-from server.infra.registry_cache import RegistryCache
+from server.infra.registry_cache import RegistryCache, RegistryView
 
 T = TypeVar("T")
 
@@ -71,11 +71,18 @@ class UnitOfWork:
     runtime: Runtime
     db: DatabaseSession
     actor: Actor
+    registry: RegistryView
+
+    @classmethod
+    def begin(cls, runtime: Runtime, db: DatabaseSession, actor: Actor) -> UnitOfWork:
+        """A new one, with the registry as it is now."""
+        return cls(runtime, db, actor, runtime.registry_cache.view())
 
     def acting_as(self, kind: ActorKind, actor_id: str) -> UnitOfWork:
         """The same work, once it is proven who acts."""
         before = self.actor
-        return UnitOfWork(self.runtime, self.db, Actor(kind, actor_id, before.ip, before.user_agent, before.request_id))
+        actor = Actor(kind, actor_id, before.ip, before.user_agent, before.request_id)
+        return UnitOfWork(self.runtime, self.db, actor, self.registry)
 
     @property
     def settings(self) -> Settings:
@@ -104,4 +111,4 @@ class UnitOfWork:
 
         A work that has begun a transaction asks the database: it may itself have changed them.
         """
-        return load() if self.is_in_transaction else self.runtime.registry_cache.get(key, load)
+        return load() if self.is_in_transaction else self.registry.get(key, load)

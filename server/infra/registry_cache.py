@@ -40,22 +40,13 @@ class RegistryCache:
         self._trusted_until = 0.0
         self._is_listening = False
 
-    def get(self, key: Hashable, load: Callable[[], T | None]) -> T | None:
-        """The value of `key`, loaded if it is not known; None is not remembered.
+    def view(self) -> RegistryView:
+        """What is remembered, for one unit of work."""
+        return RegistryView(self)
 
-        Raises:
-            OperationalError: when the database does not answer: what cannot be checked is not trusted.
-        """
-        values = self._current()
-        found = values.get(key)
-        if found is None:
-            found = load()
-            if found is not None:
-                if len(values) >= _CAPACITY:
-                    values.clear()
-                # Into the version that was checked before loading: a change meanwhile makes another, empty one.
-                values[key] = found
-        return cast("T | None", found)
+    def get(self, key: Hashable, load: Callable[[], T | None]) -> T | None:
+        """As `RegistryView.get`, checked anew."""
+        return self.view().get(key, load)
 
     def get_even_if_away(self, key: Hashable, load: Callable[[], T | None]) -> T | None:
         """As `get`, or while the database does not answer the value as it was when it last did.
@@ -84,7 +75,12 @@ class RegistryCache:
         self._version, self._values = None, {}
         self.changed()
 
-    def _current(self) -> dict[Hashable, Any]:
+    def current(self) -> dict[Hashable, Any]:
+        """The values of the registry's present version.
+
+        Raises:
+            OperationalError: when the database does not answer: what cannot be checked is not trusted.
+        """
         if not self._is_listening or time.monotonic() >= self._trusted_until:
             # Before asking: a change told of meanwhile is asked for again.
             self._trusted_until = time.monotonic() + _TRUSTED_SECONDS
@@ -96,3 +92,30 @@ class RegistryCache:
             if version != self._version:
                 self._version, self._values = version, {}
         return self._values
+
+
+class RegistryView:
+    """The registry as one unit of work sees it: checked when it is first needed."""
+
+    def __init__(self, cache: RegistryCache) -> None:
+        self._cache = cache
+        self._values: dict[Hashable, Any] | None = None
+
+    def get(self, key: Hashable, load: Callable[[], T | None]) -> T | None:
+        """The value of `key`, loaded if it is not known; None is not remembered.
+
+        Raises:
+            OperationalError: when the database does not answer.
+        """
+        values = self._values
+        if values is None:
+            values = self._values = self._cache.current()
+        found = values.get(key)
+        if found is None:
+            found = load()
+            if found is not None:
+                if len(values) >= _CAPACITY:
+                    values.clear()
+                # Into the version that was checked before loading: a change meanwhile makes another, empty one.
+                values[key] = found
+        return cast("T | None", found)

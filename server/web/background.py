@@ -67,12 +67,12 @@ class Sweeper(threading.Thread):
             with Session(engine) as db:
                 # Found without the write lock of SQLite: the search is what takes long in a large table.
                 begin_reading(db)
-                due = find_due(UnitOfWork(self._runtime, db, _SYSTEM), name)
+                due = find_due(UnitOfWork.begin(self._runtime, db, _SYSTEM), name)
             is_more_due = len(due) == BATCH
             while due and not self._stopped.is_set():
                 began = time.monotonic()
                 with Session(engine) as db:
-                    total += remove(UnitOfWork(self._runtime, db, _SYSTEM), name, due[:size])
+                    total += remove(UnitOfWork.begin(self._runtime, db, _SYSTEM), name, due[:size])
                     db.commit()
                 due = due[size:]
                 size = _next_size(size, time.monotonic() - began)
@@ -80,7 +80,7 @@ class Sweeper(threading.Thread):
 
     def _seal(self, engine: Engine) -> int:
         with Session(engine) as db:
-            count = audit_chain.seal(UnitOfWork(self._runtime, db, _SYSTEM))
+            count = audit_chain.seal(UnitOfWork.begin(self._runtime, db, _SYSTEM))
             db.commit()
             return count
 

@@ -56,7 +56,7 @@ def current_work() -> UnitOfWork:
     if "work" not in g:
         runtime = current_gatepost().runtime
         actor = anonymous(request.environ, runtime.settings, current_request_id())
-        g.work = UnitOfWork(runtime, database.session(), actor)
+        g.work = UnitOfWork.begin(runtime, database.session(), actor)
     return cast(UnitOfWork, g.work)
 
 

@@ -101,7 +101,7 @@ class MachineLane:
         runtime = self._gatepost.runtime
         db = Session(self._engine, expire_on_commit=False)
         try:
-            work = UnitOfWork(runtime, db, anonymous(environ, runtime.settings, request_id))
+            work = UnitOfWork.begin(runtime, db, anonymous(environ, runtime.settings, request_id))
             answer = endpoint(work, environ)
             if answer.status < 400 and db.in_transaction():
                 db.commit()

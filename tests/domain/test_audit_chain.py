@@ -230,7 +230,7 @@ def postgres_work(postgres_url: str, tmp_path: Path) -> Iterator[tuple[UnitOfWor
     upgrade(settings)
     runtime = open_runtime(settings)
     with open_session(settings) as one, open_session(settings) as other:
-        yield UnitOfWork(runtime, one, OPERATOR), UnitOfWork(runtime, other, OPERATOR)
+        yield UnitOfWork.begin(runtime, one, OPERATOR), UnitOfWork.begin(runtime, other, OPERATOR)
 
 
 @pytest.mark.postgres

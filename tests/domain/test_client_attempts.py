@@ -29,7 +29,7 @@ def work(gatepost: Gatepost, database_url: str) -> Iterator[UnitOfWork]:
     upgrade(settings)
     runtime = replace(gatepost.runtime, settings=settings, limits=RateLimits())
     with open_session(settings) as db:
-        yield from_network(UnitOfWork(runtime, db, Actor("anonymous")), "192.0.2.7")
+        yield from_network(UnitOfWork.begin(runtime, db, Actor("anonymous")), "192.0.2.7")
 
 
 def from_network(work: UnitOfWork, ip: str) -> UnitOfWork:

@@ -34,7 +34,7 @@ def work(gatepost: Gatepost, database_url: str) -> Iterator[UnitOfWork]:
     upgrade(settings)
     runtime = replace(gatepost.runtime, settings=settings)
     with open_session(settings) as db:
-        yield UnitOfWork(runtime, db, OPERATOR)
+        yield UnitOfWork.begin(runtime, db, OPERATOR)
 
 
 def spend(work: UnitOfWork, *budgets: Budget, times: int = 1) -> None:

@@ -71,7 +71,7 @@ def runtime(postgres_url: str, tmp_path: Path) -> Iterator[Runtime]:
 @pytest.fixture
 def work(runtime: Runtime) -> Iterator[UnitOfWork]:
     with open_session(runtime.settings) as db:
-        yield UnitOfWork(runtime, db, OPERATOR)
+        yield UnitOfWork.begin(runtime, db, OPERATOR)
 
 
 def test_people_sign_in_and_out(work: UnitOfWork) -> None:

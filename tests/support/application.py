@@ -105,7 +105,7 @@ class Gatepost:
     def work(self) -> Iterator[UnitOfWork]:
         """One committed transaction as the operator, beside whatever the application does."""
         with Session(self.engine, expire_on_commit=False) as db:
-            yield UnitOfWork(self.runtime, db, OPERATOR)
+            yield UnitOfWork.begin(self.runtime, db, OPERATOR)
             db.commit()
 
     def browser(self) -> FlaskClient:

@@ -46,7 +46,7 @@ def credentials(settings: Settings) -> demo_seed.DemoCredentials:
     create_keyring(settings.keys_dir)
     upgrade(settings)
     with open_session(settings) as db:
-        work = UnitOfWork(open_runtime(settings), db, OPERATOR)
+        work = UnitOfWork.begin(open_runtime(settings), db, OPERATOR)
         signing_keys.ensure_keys(work)
         return demo_seed.seed(work, settings.issuer + try_it.CALLBACK_PATH, None)
 
