@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pkgutil
 import signal
@@ -109,6 +110,10 @@ def _run(settings: Settings, host: str, port: int) -> None:
     # Until granian sets its own handler, a worker would keep the parent's, and ignore a SIGTERM while it starts.
     os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
     flag = draining.make_flag()
+    # The workers are forked: what is imported before, and never moved by the garbage collector, is in memory once.
+    pkgutil.resolve_name(_TARGET)
+    gc.collect()
+    gc.freeze()
     DrainingServer(
         _TARGET,
         address=host,
