@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import ClauseElement, Executable
 
 from server.config import Settings
-from server.infra.database import REQUEST_PATIENCE, open_engine, outside_transactions
+from server.infra.database import REQUEST_PATIENCE, begin_writing, open_engine, outside_transactions
 
 #: What a statement returned: rows of values in the order it names them.
 Rows: TypeAlias = Sequence[Sequence[Any]]
@@ -107,7 +107,7 @@ class Autocommit:
         """Several statements as one transaction, for SQLite, which knows no statement that changes two tables."""
         with self._lock, self._given_up_on_fault():
             connection = self._open()
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            begin_writing(connection)
             try:
                 yield self
             except BaseException:

@@ -110,7 +110,7 @@ def test_refresh_token_is_stored_with_the_redemption_and_only_by_the_first(work:
     assert find_refresh_token(work, "rt_second") is None
     (event,) = audited(work, AuditEvent.TOKEN_ISSUED)
     assert (event.user_id, event.client_id) == (grant.user_id, grant.client_id)
-    assert event.details == {"grant_id": grant.id}
+    assert event.details == {"grant_id": grant.id, "grant_type": "authorization_code"}
 
 
 def test_code_is_free_again_when_the_transaction_that_consumed_it_fails(gatepost: Gatepost) -> None:
