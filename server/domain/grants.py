@@ -34,8 +34,8 @@ class Grant(Base):
     acr: Mapped[str]
     created_at: Mapped[datetime]
     #: When refreshing ends, however often it happened.
-    expires_at: Mapped[datetime]
-    revoked_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+    revoked_at: Mapped[datetime | None] = mapped_column(index=True)
     revocation_reason: Mapped[str | None]
 
     @property

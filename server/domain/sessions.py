@@ -47,7 +47,7 @@ class Browser(Base):
     secret_replaced_at: Mapped[datetime | None]
     current_session_id: Mapped[str | None]
     created_at: Mapped[datetime]
-    last_seen_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class Session(Base):
@@ -67,7 +67,7 @@ class Session(Base):
     last_seen_at: Mapped[datetime]
     #: The earlier of the idle limit, which use moves, and `ends_at`, which nothing moves.
     expires_at: Mapped[datetime]
-    ends_at: Mapped[datetime]
+    ends_at: Mapped[datetime] = mapped_column(index=True)
     ended_at: Mapped[datetime | None]
 
 
