@@ -65,9 +65,11 @@ class Deployment(RuleBasedStateMachine):
         super().__init__()
         self.told["lives"] += 1
         if Deployment.prepared is None:
-            Deployment.root = Path(tempfile.mkdtemp(prefix="gatepost-machine-"))
-            Deployment.prepared = Deployment.root / "prepared"
-            Gatepost(Deployment.prepared).close()
+            Deployment.root = Deployment.root or Path(tempfile.mkdtemp(prefix="gatepost-machine-"))
+            prepared = Deployment.root / f"prepared{next(_NUMBERS)}"
+            Gatepost(prepared).close()
+            # Not before it is whole: when that fails, Hypothesis tries once more.
+            Deployment.prepared = prepared
         self.replicas = Replicas(Deployment.prepared, Deployment.prepared.with_name(f"life{next(_NUMBERS)}"))
         self.grants: list[Grant] = []
         self.consents: dict[tuple[str, str], frozenset[str]] = {}
@@ -123,9 +125,8 @@ class Deployment(RuleBasedStateMachine):
         return self.replicas.send("GET", path, self.browsers[window], **options)
 
     def answer(self, window: Window, path: str, page: TestResponse, **fields: str) -> TestResponse:
-        peer = {"REMOTE_ADDR": f"10.1.{next(_NUMBERS) // 250 % 250}.{next(_NUMBERS) % 250}"}
         data = {**form_fields(page.text), **fields}
-        return self.replicas.send("POST", path, self.browsers[window], data=data, environ_base=peer)
+        return self.replicas.send("POST", path, self.browsers[window], data=data)
 
     def ask(self, window: Window, app: App, scope: str, state: str, nonce: str, **more: str) -> TestResponse:
         wanted = {"response_type": "code", "client_id": app.id, "redirect_uri": app.redirect_uri, "scope": scope}
@@ -166,6 +167,7 @@ class Deployment(RuleBasedStateMachine):
         if session is None:
             if not person.is_usable:
                 assert response.status_code == 400, "INV-11: nobody disabled signs in"
+                self.replicas.forget_failures()
                 return multiple()
             session = window.sign_in(person, self.now)
         asked = frozenset(scope.split())
@@ -237,6 +239,7 @@ class Deployment(RuleBasedStateMachine):
         response = self.answer(window, "/login", self.visit(window, "/login"), username=name, password="a guess")
         assert response.status_code == 400
         assert "Email or password is incorrect." in response.text, "INV-28: one sentence whether or not there is one"
+        self.replicas.forget_failures()
 
     @rule(window=windows)
     def sign_out(self, window: Window) -> None:
