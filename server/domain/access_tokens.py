@@ -14,7 +14,7 @@ from server.domain.audit_events import AuditEvent
 from server.domain.grants import Grant
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import User
-from server.infra.database import Base, columns_of, detached, insert_if_absent
+from server.infra.database import Base, columns_of, detached_each, insert_if_absent
 
 
 class RevokedAccessToken(Base):
@@ -52,8 +52,8 @@ def standing_of(work: UnitOfWork, jti: str, grant_id: str | None) -> Standing:
     rows = work.read(_STANDING, {"jti": jti, "grant_id": grant_id})
     if not rows:
         return Standing(False, None, None)
-    row, end = rows[0], 1 + len(columns_of(Grant))
-    return Standing(bool(row[0]), detached(Grant, row[1:end]), detached(User, row[end:]))
+    is_revoked, *values = rows[0]
+    return Standing(bool(is_revoked), *detached_each((Grant, User), values))
 
 
 def revoke_access_token(work: UnitOfWork, jti: str, client_id: str, expires_at: datetime) -> None:

@@ -17,7 +17,7 @@ from server.domain.refresh_tokens import refresh_token_insert, refresh_token_par
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import User
 from server.infra import secrets
-from server.infra.database import Base, columns_of, commit_before_raising, detached, table_of
+from server.infra.database import Base, columns_of, commit_before_raising, detached_each, table_of
 
 _PREFIX: Final = "ac_"
 
@@ -74,7 +74,6 @@ _BY_DIGEST: Final = (
     .join(User, User.id == Grant.user_id)
     .where(AuthorizationCode.code_digest == bindparam("digest"))
 )
-_WIDTHS: Final = (len(columns_of(AuthorizationCode)), len(columns_of(AuthorizationCode, Grant)))
 _NOW: Final = bindparam("now", type_=_CODES.c.consumed_at.type)
 _SPEND: Final = (
     update(_CODES)
@@ -99,11 +98,7 @@ def find_authorization_code(work: UnitOfWork, code: str) -> KnownCode | None:
     if not code.startswith(_PREFIX):
         return None
     rows = work.read(_BY_DIGEST, {"digest": secrets.digest(code)})
-    if not rows:
-        return None
-    first, second = _WIDTHS
-    of_code, of_grant, of_user = rows[0][:first], rows[0][first:second], rows[0][second:]
-    return KnownCode(detached(AuthorizationCode, of_code), detached(Grant, of_grant), detached(User, of_user))
+    return KnownCode(*detached_each((AuthorizationCode, Grant, User), rows[0])) if rows else None
 
 
 def redeem_authorization_code(work: UnitOfWork, code: KnownCode, refresh_token: str | None) -> bool:

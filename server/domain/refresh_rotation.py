@@ -8,7 +8,6 @@ whoever presents it again leads to them again, and nobody can who has the databa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -34,7 +33,7 @@ from server.domain.unit_of_work import UnitOfWork
 from server.domain.usability import usable_grants
 from server.domain.users import User
 from server.infra import secrets
-from server.infra.database import columns_of, commit_before_raising, detached
+from server.infra.database import columns_of, commit_before_raising, detached_each
 from server.infra.keyring import Keyring
 
 _CONTEXT: Final = "gatepost refresh rotation"
@@ -113,13 +112,8 @@ def refresh(work: UnitOfWork, client: Client, token: str, asked: str | None) -> 
     if row is None:
         return None
     work.runtime.metrics.tell(event)
-    grant, user = _split(row)
+    grant, user = detached_each((Grant, User), row)
     return Refreshed(grant, user, successor, now, jti) if rotates else Refreshed(grant, user, None, now, None)
-
-
-def _split(row: Sequence[Any]) -> tuple[Grant, User]:
-    width = len(columns_of(Grant))
-    return detached(Grant, row[:width]), detached(User, row[width:])
 
 
 def _derive(keyring: Keyring, key_name: str, token: str) -> tuple[str, str]:

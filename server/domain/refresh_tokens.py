@@ -15,7 +15,7 @@ from server.domain.grants import Grant
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import User
 from server.infra import secrets
-from server.infra.database import Base, columns_of, detached, table_of
+from server.infra.database import Base, columns_of, detached_each, table_of
 
 PREFIX: Final = "rt_"
 
@@ -57,7 +57,6 @@ _BY_DIGEST: Final = (
     .join(User, User.id == Grant.user_id)
     .where(RefreshToken.token_digest == bindparam("digest"))
 )
-_WIDTHS: Final = (len(columns_of(RefreshToken)), len(columns_of(RefreshToken, Grant)))
 
 
 def find_refresh_token(work: UnitOfWork, token: str) -> KnownRefreshToken | None:
@@ -65,11 +64,7 @@ def find_refresh_token(work: UnitOfWork, token: str) -> KnownRefreshToken | None
     if not token.startswith(PREFIX):
         return None
     rows = work.read(_BY_DIGEST, {"digest": secrets.digest(token)})
-    if not rows:
-        return None
-    first, second = _WIDTHS
-    of_token, of_grant, of_user = rows[0][:first], rows[0][first:second], rows[0][second:]
-    return KnownRefreshToken(detached(RefreshToken, of_token), detached(Grant, of_grant), detached(User, of_user))
+    return KnownRefreshToken(*detached_each((RefreshToken, Grant, User), rows[0])) if rows else None
 
 
 def idle_end() -> ColumnElement[Any]:

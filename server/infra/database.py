@@ -255,6 +255,16 @@ def detached(table: type[T], values: Sequence[Any]) -> T:
     return instance
 
 
+def detached_each(tables: Sequence[type[Base]], values: Sequence[Any]) -> list[Any]:
+    """One `detached` instance of each table, from a row of `columns_of(*tables)`."""
+    instances, begin = [], 0
+    for table in tables:
+        end = begin + len(table.__table__.columns)
+        instances.append(detached(table, values[begin:end]))
+        begin = end
+    return instances
+
+
 def insert_if_absent(db: DatabaseSession, table: type[Base], values: dict[str, Any]) -> bool:
     """Inserts a row unless a unique constraint says it is there; False when it was. Simultaneous inserts are safe."""
     dialect = db.get_bind().dialect.name
