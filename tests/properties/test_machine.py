@@ -8,7 +8,6 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from server.domain import usability
 from server.domain.sessions import grants
 from server.domain.users import disable_user, enable_user, get_user
 from server.protocol.grants import authorization_code, refresh_token
@@ -63,14 +62,6 @@ def _do_nothing(*_: object, **__: object) -> None:
     """What a forgotten line does."""
 
 
-def _forget_disabled_users(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = usability.why_unusable
-    monkeypatch.setattr(
-        "server.protocol.tokens.access_token.why_unusable",
-        lambda now, *entities: None if asked(now, *entities) == "user_disabled" else asked(now, *entities),
-    )
-
-
 MISTAKES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "a code that comes back ends nothing": lambda patch: patch.setattr(
         authorization_code, "revoke_for_reuse", _do_nothing
@@ -80,7 +71,6 @@ MISTAKES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     ),
     "signing out leaves what was granted": lambda patch: patch.setattr(grants, "revoke_grants_of_session", _do_nothing),
     "revoking ends nothing": lambda patch: patch.setattr(RevocationEndpoint, "revoke_token", _do_nothing),
-    "people who are disabled go on": _forget_disabled_users,
 }
 
 
