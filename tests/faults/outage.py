@@ -199,7 +199,9 @@ def run(
     path = TcpProxy((str(url.host), int(url.port or 5432)))
     through = url.set(port=path.port).render_as_string(hide_password=False)
     try:
-        with replicas(directory, through, 1, workers=workers) as (replica,):
+        # Longer than the outage: a refresh that was cut off in its commit is retried when the database is back.
+        settings = {"GATEPOST_REFRESH_REPLAY_WINDOW": "60"}
+        with replicas(directory, through, 1, workers=workers, settings=settings) as (replica,):
             return _watch(replica, Database(cluster), path, mode, seconds, rate)
     finally:
         path.close()
