@@ -111,9 +111,7 @@ class _Session:
         self._drop_what_was_closed()
         began = time.monotonic()
         try:
-            self._connection.request(method, path, body, headers)
-            answer = self._connection.getresponse()
-            text = answer.read()
+            answer, text = self._send(method, path, body, headers)
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
             return Sample(self.kind, began, time.monotonic() - began, 0, type(error).__name__)
@@ -127,6 +125,23 @@ class _Session:
             answer.getheader("Retry-After"),
             "no-store" not in answer.getheader("Cache-Control", ""),
         )
+
+    def _send(
+        self, method: str, path: str, body: str | None, headers: Mapping[str, str]
+    ) -> tuple[http.client.HTTPResponse, bytes]:
+        """Sends it, and a GET once more when the other side closed the connection in that moment (RFC 9112 §9.3.1)."""
+        is_reused = self._connection.sock is not None
+        try:
+            self._connection.request(method, path, body, dict(headers))
+            answer = self._connection.getresponse()
+            return answer, answer.read()
+        except ConnectionError:
+            self._connection.close()
+            if method != "GET" or not is_reused:
+                raise
+        self._connection.request(method, path, body, dict(headers))
+        answer = self._connection.getresponse()
+        return answer, answer.read()
 
     def _drop_what_was_closed(self) -> None:
         """As every HTTP client does: an idle connection that the other side has closed is not used again."""
