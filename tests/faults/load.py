@@ -129,15 +129,19 @@ class _Session:
     def _send(
         self, method: str, path: str, body: str | None, headers: Mapping[str, str]
     ) -> tuple[http.client.HTTPResponse, bytes]:
-        """Sends it, and a GET once more when the other side closed the connection in that moment (RFC 9112 §9.3.1)."""
+        """Sends it, and once more when the other side closed the connection in that moment (RFC 9112 §9.3.1).
+
+        A GET may be repeated whatever became of it, anything else only if it could not be written.
+        """
         is_reused = self._connection.sock is not None
         try:
             self._connection.request(method, path, body, dict(headers))
             answer = self._connection.getresponse()
             return answer, answer.read()
-        except ConnectionError:
+        except ConnectionError as error:
             self._connection.close()
-            if method != "GET" or not is_reused:
+            may_repeat = method == "GET" or isinstance(error, BrokenPipeError)
+            if not (is_reused and may_repeat):
                 raise
         self._connection.request(method, path, body, dict(headers))
         answer = self._connection.getresponse()
