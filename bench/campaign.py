@@ -87,17 +87,17 @@ class Campaign:
     def _run_rounds(self, subjects: Sequence[Subject]) -> None:
         # Not a secret: only the order of the cells.
         order = random.Random(self._plan.seed)
-        todo: list[tuple[int, Subject, str]] = []
+        pending: list[tuple[int, Subject, str]] = []
         for number in range(1, self._plan.rounds + 1):
             cells = [(number, s, operation) for s in subjects for operation in s.operations if self._wanted(operation)]
             order.shuffle(cells)
-            todo += [cell for cell in cells if not self._results.has(cell[1].name, cell[2], number)]
+            pending += [cell for cell in cells if not self._results.has(cell[1].name, cell[2], number)]
         began = time.monotonic()
-        for done, (number, subject, operation) in enumerate(todo):
-            left = (time.monotonic() - began) / done * (len(todo) - done) if done else 0.0
-            label = f"{done + 1:4}/{len(todo)}  {left / 60:4.1f} min left  round {number}"
+        for done, (number, subject, operation) in enumerate(pending):
+            left = (time.monotonic() - began) / done * (len(pending) - done) if done else 0.0
+            label = f"{done + 1:4}/{len(pending)}  {left / 60:4.1f} min left  round {number}"
             self._measure(number, subject, operation, label)
-            if done + 1 == len(todo) or todo[done + 1][0] != number:
+            if done + 1 == len(pending) or pending[done + 1][0] != number:
                 self._note_memory(subjects)
 
     def _measure(self, number: int, subject: Subject, operation: str, label: str) -> None:
