@@ -62,7 +62,7 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
 
 def _with_lane(app: Flask) -> MachineLane:
     with app.app_context():
-        return MachineLane(app.wsgi_app, context.parts_of(app), database.engine)
+        return MachineLane(app.wsgi_app, context.parts_of(app), database.engine, _MAXIMUM_BODY_BYTES)
 
 
 def create_serving_app() -> Flask:

@@ -84,11 +84,6 @@ def create_grant(
     return grant
 
 
-def find_grant(work: UnitOfWork, grant_id: str) -> Grant | None:
-    """The grant of this id as the database has it now, or None."""
-    return work.db.get(Grant, grant_id, populate_existing=True)
-
-
 def revoke_grant(work: UnitOfWork, grant: Grant, reason: str) -> bool:
     """Ends the grant with every code and token under it; whether it was this call that did. Idempotent."""
     now = work.now

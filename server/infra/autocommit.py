@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, Final, TypeAlias, cast
 
 from sqlalchemy import Connection, Engine, text
@@ -131,7 +132,7 @@ class Autocommit:
                 self.close()
                 if isinstance(error, DBAPIError) and not error.connection_invalidated:
                     raise
-            return self.read(text(sql), {})[0][0]
+            return self.read(_statement(sql), {})[0][0]
 
     def close(self) -> None:
         """Gives the connection up; the next use opens another."""
@@ -158,3 +159,7 @@ class Autocommit:
         except BaseException:
             self.close()
             raise
+
+
+#: The same statement for the same text: what is prepared is kept by statement.
+_statement = lru_cache(maxsize=16)(text)

@@ -135,27 +135,3 @@ def load_keyring(folder: Path) -> Keyring:
         raise KeyringError(f"There is no keyring at {path}. Make one with: gatepost keyring create") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise KeyringError(f"{path} cannot be read as a keyring. Restore it from your backup.") from error
-
-
-def seal_with_secret(secret: str, plaintext: bytes, context: str) -> str:
-    """Encrypts `plaintext` under a key derived from `secret`, which the database never holds."""
-    nonce = os.urandom(_NONCE_BYTES)
-    return _encode(nonce + _cipher_from(secret, context).encrypt(nonce, plaintext, context.encode()))
-
-
-def open_with_secret(secret: str, sealed: str, context: str) -> bytes:
-    """Opens what `seal_with_secret` made.
-
-    Raises:
-        KeyringError: when the secret is another or the text was altered.
-    """
-    try:
-        body = _decode(sealed)
-        return _cipher_from(secret, context).decrypt(body[:_NONCE_BYTES], body[_NONCE_BYTES:], context.encode())
-    except (InvalidTag, ValueError) as error:
-        raise KeyringError("The sealed text does not open with this secret.") from error
-
-
-def _cipher_from(secret: str, context: str) -> AESGCM:
-    key = HKDF(algorithm=SHA256(), length=32, salt=None, info=context.encode()).derive(secret.encode())
-    return AESGCM(key)

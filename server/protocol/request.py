@@ -16,6 +16,8 @@ from authlib.oauth2.rfc6749.requests import OAuth2Payload
 from server.domain.unit_of_work import UnitOfWork
 from server.protocol.errors import InvalidRequest
 
+#: What a body must be (RFC 6749 Appendix B).
+FORM: Final = "application/x-www-form-urlencoded"
 _MAXIMUM_PARAMETERS: Final = 100
 #: RFC 8707 §2 and RFC 8693 §2.1 let these stand several times.
 _REPEATABLE: Final = frozenset({"resource", "audience"})
@@ -27,6 +29,18 @@ class Parameters(OAuth2Payload):
     def __init__(self, values: Mapping[str, list[str]]) -> None:
         self._values = {name: [value for value in found if value] for name, found in values.items()}
         self._values = {name: found for name, found in self._values.items() if found}
+
+    @classmethod
+    def decode_bytes(cls, encoded: bytes) -> Parameters:
+        """Decodes a form's bytes.
+
+        Raises:
+            InvalidRequest: as `decode`.
+        """
+        try:
+            return cls.decode(encoded.decode())
+        except UnicodeDecodeError as error:
+            raise InvalidRequest("The parameters are not valid UTF-8.") from error
 
     @classmethod
     def decode(cls, encoded: str) -> Parameters:

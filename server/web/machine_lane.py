@@ -2,8 +2,9 @@
 
 A token costs little more than its signature only if nothing else is done for it, and Flask does much: routing,
 contexts, headers as objects. What a request means is decided by the same protocol ring on both lanes; only its way in
-and out is shorter here. Anything unusual goes to Flask. `tests/security/test_two_lanes.py` sends everything down both
-lanes and compares status, body, headers and rows; `docs/adr/0010-a-short-lane-for-machines.md` says why it is worth it.
+and out is shorter here. Anything unusual goes to Flask. `tests/security/test_two_lanes.py` and
+`tests/web/test_machine_lane.py` send requests down both lanes and compare status, headers, body and rows;
+`docs/adr/0010-a-short-lane-for-machines.md` says why it is worth it.
 """
 
 from __future__ import annotations
@@ -22,8 +23,7 @@ from server.infra.logging import request_id as logged_request_id
 from server.protocol import metadata
 from server.protocol.authorization_server import EndpointResponse
 from server.protocol.bearer import require_bearer_token
-from server.protocol.errors import InvalidRequest
-from server.protocol.request import Parameters, ProtocolRequest
+from server.protocol.request import FORM, Parameters, ProtocolRequest
 from server.protocol.userinfo import userinfo_response
 from server.web.context import Gatepost, anonymous
 from server.web.machine_errors import machine_error
@@ -34,8 +34,6 @@ from server.web.security_headers import ALWAYS, POLICY, STRICT_TRANSPORT
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
-_FORM: Final = "application/x-www-form-urlencoded"
-_MAXIMUM_BODY_BYTES: Final = 64 * 1024
 _STATUS_LINES: Final = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 Endpoint: TypeAlias = Callable[[UnitOfWork, "WSGIEnvironment"], EndpointResponse]
@@ -44,8 +42,11 @@ Endpoint: TypeAlias = Callable[[UnitOfWork, "WSGIEnvironment"], EndpointResponse
 class MachineLane:
     """Wraps a WSGI application, which gets all that is unusual."""
 
-    def __init__(self, application: WSGIApplication, gatepost: Gatepost, engine: Engine) -> None:
+    def __init__(
+        self, application: WSGIApplication, gatepost: Gatepost, engine: Engine, maximum_body_bytes: int
+    ) -> None:
         self._application, self._gatepost, self._engine = application, gatepost, engine
+        self._maximum_body_bytes = maximum_body_bytes
         settings = gatepost.runtime.settings
         endpoints: tuple[tuple[str, str, str, Endpoint], ...] = (
             ("POST", "/oauth/token", "oauth.token", self._token),
@@ -82,7 +83,7 @@ class MachineLane:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answers what is usual, and passes everything else on."""
         known = self._endpoints.get((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
-        if known is None or not _is_usual(environ):
+        if known is None or not _is_usual(environ, self._maximum_body_bytes):
             return self._application(environ, start_response)
         environ[ENDPOINT], endpoint, headers = known
         request_id = "req_" + secrets.new_id()
@@ -130,38 +131,31 @@ class MachineLane:
 
     def _jwks(self, work: UnitOfWork, _environ: WSGIEnvironment) -> EndpointResponse:
         """RFC 7517 §5."""
-        return EndpointResponse(200, metadata.jwks_document(work), _cached_for(well_known.JWKS_MAX_AGE))
+        return EndpointResponse(200, metadata.jwks_document(work), well_known.cached_for(well_known.JWKS_MAX_AGE))
 
     def _openid_configuration(self, _work: UnitOfWork, _environ: WSGIEnvironment) -> EndpointResponse:
         """OpenID Connect Discovery §4."""
-        return EndpointResponse(200, self._openid_document, _cached_for(well_known.METADATA_MAX_AGE))
+        return EndpointResponse(200, self._openid_document, well_known.cached_for(well_known.METADATA_MAX_AGE))
 
     def _authorization_server(self, _work: UnitOfWork, _environ: WSGIEnvironment) -> EndpointResponse:
         """RFC 8414 §3."""
-        return EndpointResponse(200, self._oauth_document, _cached_for(well_known.METADATA_MAX_AGE))
+        return EndpointResponse(200, self._oauth_document, well_known.cached_for(well_known.METADATA_MAX_AGE))
 
 
-def _cached_for(seconds: int) -> list[tuple[str, str]]:
-    return [("Cache-Control", f"public, max-age={seconds}")]
-
-
-def _is_usual(environ: WSGIEnvironment) -> bool:
+def _is_usual(environ: WSGIEnvironment, maximum_body_bytes: int) -> bool:
     """A form of usual size, or no body at all; nothing in the URL."""
     if environ.get("QUERY_STRING"):
         return False
     length = environ.get("CONTENT_LENGTH") or "0"
-    if not (length.isascii() and length.isdigit() and len(length) < 6 and int(length) <= _MAXIMUM_BODY_BYTES):
+    if not (length.isascii() and length.isdigit() and len(length) < 6 and int(length) <= maximum_body_bytes):
         return False
     is_post = environ["REQUEST_METHOD"] == "POST"
-    return environ.get("CONTENT_TYPE") == _FORM if is_post else length == "0"
+    return environ.get("CONTENT_TYPE") == FORM if is_post else length == "0"
 
 
 def _posted(work: UnitOfWork, environ: WSGIEnvironment) -> ProtocolRequest:
-    try:
-        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0)).decode()
-    except UnicodeDecodeError as error:
-        raise InvalidRequest("The parameters are not valid UTF-8.") from error
+    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     authorization: str | None = environ.get("HTTP_AUTHORIZATION")
     headers = {} if authorization is None else {"Authorization": authorization}
     uri = work.settings.url(environ["PATH_INFO"].removeprefix(work.settings.issuer_path))
-    return ProtocolRequest(work, "POST", uri, headers, Parameters.decode(body))
+    return ProtocolRequest(work, "POST", uri, headers, Parameters.decode_bytes(body))

@@ -65,6 +65,11 @@ def make_grant(
     return create_grant(work, client.id, user.id, frozenset(scope.split()), facts, None)
 
 
+def find_grant(work: UnitOfWork, grant_id: str) -> Grant | None:
+    """The grant of this id as the database has it now, or None."""
+    return work.db.get(Grant, grant_id, populate_existing=True)
+
+
 def make_refresh_token(work: UnitOfWork, grant: Grant) -> str:
     """As redeeming a code stores it."""
     known = find_authorization_code(work, issue_authorization_code(work, grant, REDIRECT_URI, None))

@@ -17,11 +17,18 @@ from server.domain.authorization_codes import (
     revoke_for_reuse,
 )
 from server.domain.client_secrets import issue_client_secret
-from server.domain.grants import find_grant
 from server.domain.refresh_tokens import find_refresh_token
 from server.domain.sessions import create_browser
 from server.domain.unit_of_work import UnitOfWork
-from tests.domain.factories import REDIRECT_URI, audited, last_audited, make_client, make_grant, make_refresh_token
+from tests.domain.factories import (
+    REDIRECT_URI,
+    audited,
+    find_grant,
+    last_audited,
+    make_client,
+    make_grant,
+    make_refresh_token,
+)
 from tests.support.application import Gatepost
 from tests.support.clock import FrozenClock
 

@@ -15,10 +15,9 @@ from server.domain.client_secrets import issue_client_secret, list_client_secret
 from server.domain.clients import Client, ClientMetadata, create_client
 from server.domain.consents import find_consent, give_consent
 from server.domain.errors import Conflict, Invalid, NotFound
-from server.domain.grants import find_grant
 from server.domain.policy.client_metadata import CLIENT_TYPES, ClientType
 from server.domain.unit_of_work import UnitOfWork
-from tests.domain.factories import REDIRECT_URI, audited, last_audited, make_client, make_grant, make_user
+from tests.domain.factories import REDIRECT_URI, audited, find_grant, last_audited, make_client, make_grant, make_user
 from tests.support.application import Gatepost
 from tests.support.clock import FrozenClock
 

@@ -11,13 +11,12 @@ from server.domain.audit_events import AuditEvent
 from server.domain.grants import (
     SignInFacts,
     create_grant,
-    find_grant,
     revoke_grant,
     revoke_grants_of_session,
     revoke_grants_of_user,
 )
 from server.domain.unit_of_work import UnitOfWork
-from tests.domain.factories import audited, make_client, make_grant, make_session, make_user
+from tests.domain.factories import audited, find_grant, make_client, make_grant, make_session, make_user
 from tests.support.application import Gatepost
 from tests.support.clock import FrozenClock
 

@@ -22,7 +22,7 @@ from server.domain.client_secrets import issue_client_secret, rotate_client_secr
 from server.domain.clients import delete_client, find_client, get_client
 from server.domain.consents import give_consent, remembered_scopes
 from server.domain.errors import Conflict, Expired
-from server.domain.grants import find_grant, revoke_grants_of_user
+from server.domain.grants import revoke_grants_of_user
 from server.domain.housekeeping import sweep
 from server.domain.key_rotation import prepare_next_key, rotate_key
 from server.domain.login_flow import log_in_with_password
@@ -39,6 +39,7 @@ from server.infra.migrations import upgrade
 from tests.domain.factories import (
     REDIRECT_URI,
     audited,
+    find_grant,
     make_client,
     make_grant,
     make_refresh_token,

@@ -11,14 +11,14 @@ import pytest
 
 from server.domain.audit_events import AuditEvent
 from server.domain.clients import Client, get_client
-from server.domain.grants import Grant, find_grant, revoke_grant
+from server.domain.grants import Grant, revoke_grant
 from server.domain.refresh_rotation import Refreshed, find_retry, refresh, revoke_for_reuse
 from server.domain.refresh_tokens import KnownRefreshToken, find_refresh_token
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.usability import is_usable
 from server.domain.users import get_user
 from server.infra.keyring import Keyring, create_keyring, load_keyring
-from tests.domain.factories import audited, last_audited, make_client, make_grant, make_refresh_token
+from tests.domain.factories import audited, find_grant, last_audited, make_client, make_grant, make_refresh_token
 from tests.support.application import Gatepost
 from tests.support.clock import FrozenClock
 

@@ -11,7 +11,6 @@ import pytest
 from server.domain.actor import Actor
 from server.domain.audit_events import AuditEvent
 from server.domain.errors import Denied
-from server.domain.grants import find_grant
 from server.domain.sessions import (
     Browser,
     choose_session,
@@ -31,7 +30,7 @@ from server.domain.sessions import (
     touch_session,
 )
 from server.domain.unit_of_work import UnitOfWork
-from tests.domain.factories import audited, last_audited, make_client, make_grant, make_session, make_user
+from tests.domain.factories import audited, find_grant, last_audited, make_client, make_grant, make_session, make_user
 from tests.support.application import Gatepost
 from tests.support.clock import FrozenClock
 

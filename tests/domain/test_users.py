@@ -11,11 +11,10 @@ from server.domain import users
 from server.domain.audit_events import AuditEvent
 from server.domain.consents import find_consent, give_consent
 from server.domain.errors import Conflict, Invalid, NotFound
-from server.domain.grants import find_grant
 from server.domain.sessions import Session
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import User
-from tests.domain.factories import audited, last_audited, make_client, make_grant, make_session, make_user
+from tests.domain.factories import audited, find_grant, last_audited, make_client, make_grant, make_session, make_user
 from tests.support.clock import FrozenClock
 
 

@@ -14,8 +14,6 @@ from server.infra.keyring import (
     KeyringError,
     create_keyring,
     load_keyring,
-    open_with_secret,
-    seal_with_secret,
 )
 
 
@@ -199,26 +197,6 @@ def test_old_keys_still_read_when_a_new_one_is_active(folder: Path, keyring: Key
 
 
 # ------------------------------------------------------------------------------------------------- sealed with a secret
-
-
-def test_sealed_text_opens_with_its_secret_alone() -> None:
-    sealed = seal_with_secret("rt_one", b"response", "replay")
-    assert open_with_secret("rt_one", sealed, "replay") == b"response"
-    with pytest.raises(KeyringError):
-        open_with_secret("rt_two", sealed, "replay")
-
-
-def test_sealed_text_does_not_open_when_the_context_is_another() -> None:
-    sealed = seal_with_secret("rt_one", b"response", "replay")
-    with pytest.raises(KeyringError):
-        open_with_secret("rt_one", sealed, "another use")
-
-
-@pytest.mark.parametrize("alter", ALTERATIONS)
-def test_sealed_text_does_not_open_when_it_was_altered(alter: Any) -> None:
-    sealed = seal_with_secret("rt_one", b"a response of some length", "replay")
-    with pytest.raises(KeyringError):
-        open_with_secret("rt_one", alter(sealed), "replay")
 
 
 def test_derived_key_is_the_same_for_the_same_context_and_another_for_any_other() -> None:

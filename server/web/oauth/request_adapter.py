@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
 
 from flask import jsonify, make_response, request
 from flask.wrappers import Response
 
 from server.protocol.authorization_server import EndpointResponse
 from server.protocol.errors import InvalidRequest
-from server.protocol.request import Parameters, ProtocolRequest
+from server.protocol.request import FORM, Parameters, ProtocolRequest
 from server.web.context import current_gatepost, current_work
-
-_FORM: Final = "application/x-www-form-urlencoded"
 
 
 def query_parameters() -> Parameters:
     """The parameters of the query string."""
     # WSGI hands the raw bytes over as Latin-1 (PEP 3333).
-    return Parameters.decode(_as_utf8(request.environ.get("QUERY_STRING", "").encode("latin-1")))
+    return Parameters.decode_bytes(request.environ.get("QUERY_STRING", "").encode("latin-1"))
 
 
 def form_parameters() -> Parameters:
@@ -29,16 +26,9 @@ def form_parameters() -> Parameters:
         InvalidRequest: when the body is no form.
     """
     body = request.get_data(cache=True)
-    if body and request.mimetype != _FORM:
-        raise InvalidRequest(f"The body must be {_FORM}.")
-    return Parameters.decode(_as_utf8(body))
-
-
-def _as_utf8(data: bytes) -> str:
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise InvalidRequest("The parameters are not valid UTF-8.") from error
+    if body and request.mimetype != FORM:
+        raise InvalidRequest(f"The body must be {FORM}.")
+    return Parameters.decode_bytes(body)
 
 
 def adapt_post() -> ProtocolRequest:

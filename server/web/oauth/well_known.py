@@ -35,7 +35,12 @@ def _document(describe: Callable[[Settings], dict[str, Any]]) -> bytes:
     return metadata.encode_document(describe(current_gatepost().runtime.settings))
 
 
+def cached_for(seconds: int) -> list[tuple[str, str]]:
+    """The header by which anybody may keep an answer for so long."""
+    return [("Cache-Control", f"public, max-age={seconds}")]
+
+
 def _cacheable(document: bytes, max_age: int) -> Response:
     response = Response(document, mimetype="application/json")
-    response.headers["Cache-Control"] = f"public, max-age={max_age}"
+    response.headers.extend(cached_for(max_age))
     return response

@@ -6,7 +6,8 @@ import pytest
 from werkzeug.test import TestResponse
 
 from server.domain.claims import CLAIMS_OF_SCOPE, DEMO_CLAIMS
-from server.domain.grants import find_grant, revoke_grant
+from server.domain.grants import revoke_grant
+from tests.domain.factories import find_grant
 from tests.support.application import ISSUER, Gatepost
 from tests.support.deployment import GatepostMaker
 from tests.support.flow import Flow, flow_of, jwt_claims
