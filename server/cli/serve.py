@@ -22,7 +22,7 @@ from server.config import Settings
 from server.domain import clients, signing_keys, users
 from server.domain.key_rotation import remove_retired_keys
 from server.domain.unit_of_work import UnitOfWork
-from server.infra import draining
+from server.infra import draining, memory
 from server.infra.jose import SIGNING_ALGORITHMS
 from server.infra.migrations import current_revision, newest_revision, serves
 from server.infra.ports import is_free, split_bind
@@ -110,6 +110,7 @@ def _run(settings: Settings, host: str, port: int) -> None:
     # Until granian sets its own handler, a worker would keep the parent's, and ignore a SIGTERM while it starts.
     os.register_at_fork(after_in_child=lambda: signal.signal(signal.SIGTERM, signal.SIG_DFL))
     flag = draining.make_flag()
+    memory.keep_one_heap()
     # The workers are forked: what is imported before, and never moved by the garbage collector, is in memory once.
     pkgutil.resolve_name(_TARGET)
     gc.collect()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 import threading
@@ -15,15 +14,11 @@ from argon2 import PasswordHasher as Argon2Hasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from server.config import Settings
+from server.infra import memory
 from server.infra.turns import stepping_aside
 
 #: A third of the others' share of a busy core.
 _NICENESS: Final = 5
-#: From malloc.h; and from its source, what is at least freed at once for glibc to look at what it keeps.
-_M_TRIM_THRESHOLD: Final = -1
-_LOOKED_AT_BYTES: Final = 2**17
-#: More than a hash takes by default; what is larger is returned each time, at the cost of fetching it anew.
-_KEPT_BYTES: Final = 2**26
 
 T = TypeVar("T")
 
@@ -98,7 +93,7 @@ class _HashingThread:
             try:
                 future, job = self._jobs.get(timeout=patience)
             except Empty:
-                _give_memory_back()
+                memory.give_back()
                 patience = None
                 continue
             try:
@@ -115,18 +110,3 @@ def _step_back() -> None:
     # Only Linux has a niceness for each thread; elsewhere this would slow the whole process down.
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
-
-
-def _give_memory_back() -> None:
-    """Returns to the system what this thread has freed; C libraries other than glibc keep nothing.
-
-    glibc learns from the first hash to keep as much as one takes. For a moment it is told otherwise; when something is
-    freed it looks at what it keeps.
-    """
-    library = ctypes.CDLL(None)
-    if not hasattr(library, "malloc_trim"):
-        return
-    library.malloc.restype, library.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
-    library.mallopt(_M_TRIM_THRESHOLD, 0)
-    library.free(library.malloc(ctypes.c_size_t(_LOOKED_AT_BYTES)))
-    library.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)

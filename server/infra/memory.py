@@ -1,0 +1,34 @@
+"""What a serving process asks of its memory allocator. C libraries other than glibc keep little and are left alone."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Final
+
+#: Names and numbers of malloc.h.
+_M_TRIM_THRESHOLD: Final = -1
+_M_MMAP_THRESHOLD: Final = -3
+_M_ARENA_MAX: Final = -8
+#: What a hash takes by default comes from the heap and stays there while people sign in: fetching it anew costs time.
+_LARGEST_IN_HEAP_BYTES: Final = 2**25
+_KEPT_BYTES: Final = 2**26
+
+
+def keep_one_heap() -> None:
+    """For all threads. By default each of hundreds of threads may get one of sixteen, and each keeps what it once held.
+
+    The interpreter lets one thread at a time allocate anyway.
+    """
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "malloc_trim"):
+        return
+    library.mallopt(_M_ARENA_MAX, 1)
+    library.mallopt(_M_MMAP_THRESHOLD, _LARGEST_IN_HEAP_BYTES)
+    library.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
+
+
+def give_back() -> None:
+    """Returns to the system what has been freed; takes a millisecond in which nobody allocates."""
+    library = ctypes.CDLL(None)
+    if hasattr(library, "malloc_trim"):
+        library.malloc_trim(ctypes.c_size_t(0))
