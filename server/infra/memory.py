@@ -28,7 +28,7 @@ def keep_one_heap() -> None:
 
 
 def give_back() -> None:
-    """Returns to the system what has been freed; takes a millisecond in which nobody allocates."""
+    """Returns to the system what has been freed in the one heap; takes a millisecond in which nobody allocates."""
     library = ctypes.CDLL(None)
     if hasattr(library, "malloc_trim"):
         library.malloc_trim(ctypes.c_size_t(0))
