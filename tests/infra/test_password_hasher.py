@@ -84,8 +84,8 @@ def resident() -> int:
 
 memory.keep_one_heap()
 password_hasher.IDLE_SECONDS = 0.5
-hasher = password_hasher.PasswordHasher(Settings(_env_file=None))
 before = resident()
+hasher = password_hasher.PasswordHasher(Settings(_env_file=None))
 for _ in range(3):
     hasher.verify(None, "correct horse")
 kept, deadline = resident(), time.monotonic() + 20
@@ -98,7 +98,7 @@ print(kept - before > 15_000_000, time.monotonic() < deadline)
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries keep no memory that was freed")
 def test_memory_goes_back_to_the_system_when_nobody_signs_in_for_a_while() -> None:
-    # As in a worker of `gatepost serve`, and in a process of its own: what the C library keeps depends on all that was allocated before.
+    # As in a worker, and in a process of its own: what the C library keeps depends on all that was allocated before.
     finished = subprocess.run([sys.executable, "-c", IDLE], cwd=REPOSITORY, capture_output=True, text=True)
     assert finished.stdout == "True True\n", finished.stdout + finished.stderr
 
