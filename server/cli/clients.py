@@ -8,8 +8,8 @@ import click
 
 from server.cli.console import json_option, operator_work, show, show_table
 from server.domain import clients as registry
+from server.domain.client_registration import ClientMetadata, create_client, describe
 from server.domain.client_secrets import issue_client_secret, list_client_secrets, rotate_client_secret
-from server.domain.clients import ClientMetadata
 from server.domain.policy.client_metadata import AUTH_METHODS, CLIENT_TYPES
 from server.infra.jose import SIGNING_ALGORITHMS
 
@@ -53,8 +53,8 @@ def create(name: str, no_pkce: bool, no_rotation: bool, as_json: bool, **options
         client_name=name, require_pkce=not no_pkce, rotate_refresh_tokens=not no_rotation, **options
     )
     with operator_work() as work:
-        client = registry.create_client(work, metadata)
-        document = registry.describe(client)
+        client = create_client(work, metadata)
+        document = describe(client)
         if not client.is_public:
             document["client_secret"] = issue_client_secret(work, client)
     show(document, as_json)
@@ -66,7 +66,7 @@ def list_(as_json: bool) -> None:
     """List all applications."""
     names = ("client_id", "client_name", "client_type", "token_endpoint_auth_method", "is_disabled")
     with operator_work() as work:
-        rows = [registry.describe(client) for client in registry.list_clients(work)]
+        rows = [describe(client) for client in registry.list_clients(work)]
     shown = rows if as_json else [{name: row[name] for name in names} for row in rows]
     show_table(shown, as_json, empty='There are no clients. Register one with: gatepost clients create "My app" …')
 
@@ -78,7 +78,7 @@ def show_(client_id: str, as_json: bool) -> None:
     """Show one application, with what is known of its secrets."""
     with operator_work() as work:
         client = registry.get_client(work, client_id)
-        document = registry.describe(client)
+        document = describe(client)
         document["client_secrets"] = [
             f"…{secret.hint} " + (f"until {secret.expires_at:%Y-%m-%dT%H:%M:%SZ}" if secret.expires_at else "(current)")
             for secret in list_client_secrets(work, client)
@@ -109,7 +109,7 @@ def disable(client_id: str, as_json: bool) -> None:
     with operator_work() as work:
         client = registry.get_client(work, client_id)
         registry.disable_client(work, client)
-        document = registry.describe(client)
+        document = describe(client)
     show(document, as_json)
 
 
@@ -121,7 +121,7 @@ def enable(client_id: str, as_json: bool) -> None:
     with operator_work() as work:
         client = registry.get_client(work, client_id)
         registry.enable_client(work, client)
-        document = registry.describe(client)
+        document = describe(client)
     show(document, as_json)
 
 
@@ -133,6 +133,6 @@ def delete(client_id: str, as_json: bool) -> None:
     """Remove an application for good."""
     with operator_work() as work:
         client = registry.get_client(work, client_id)
-        document = registry.describe(client)
+        document = describe(client)
         registry.delete_client(work, client)
     show(document | {"deleted": True}, as_json)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from server.domain.claims import DEMO_CLAIMS
+from server.domain.client_registration import ClientMetadata, create_client
 from server.domain.client_secrets import rotate_client_secret, verify_client_secret
-from server.domain.clients import Client, ClientMetadata, create_client, find_client
+from server.domain.clients import Client, find_client
 from server.domain.passwords import set_password, verify_password
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import create_user, find_user_by_email

@@ -16,7 +16,8 @@ from server.domain.authorization_codes import (
     issue_authorization_code,
     redeem_authorization_code,
 )
-from server.domain.clients import Client, ClientMetadata, create_client
+from server.domain.client_registration import ClientMetadata, create_client
+from server.domain.clients import Client
 from server.domain.grants import Grant, SignInFacts, create_grant
 from server.domain.passwords import set_password
 from server.domain.policy.client_metadata import ClientType

@@ -11,8 +11,9 @@ from sqlalchemy.exc import IntegrityError
 
 from server.domain import clients
 from server.domain.audit_events import AuditEvent
+from server.domain.client_registration import ClientMetadata, create_client, describe
 from server.domain.client_secrets import issue_client_secret, list_client_secrets
-from server.domain.clients import Client, ClientMetadata, create_client
+from server.domain.clients import Client
 from server.domain.consents import find_consent, give_consent
 from server.domain.errors import Conflict, Invalid, NotFound
 from server.domain.policy.client_metadata import CLIENT_TYPES, ClientType
@@ -85,7 +86,7 @@ def test_client_has_what_was_asked_for_when_it_is_registered(work: UnitOfWork) -
             may_introspect_any=True,
         ),
     )
-    shown = clients.describe(client)
+    shown = describe(client)
     assert shown == {
         "client_id": "my-app.1_~",
         "client_id_issued_at": int(work.now.timestamp()),
@@ -114,7 +115,7 @@ def test_client_has_what_was_asked_for_when_it_is_registered(work: UnitOfWork) -
 
 
 def test_description_leaves_out_what_is_not_known(work: UnitOfWork) -> None:
-    shown = clients.describe(make_client(work))
+    shown = describe(make_client(work))
     assert not {"client_uri", "policy_uri", "tos_uri"} & set(shown)
     assert None not in shown.values()
 
@@ -148,7 +149,7 @@ def test_further_scope_is_known_when_the_deployment_configures_it(make_gatepost:
     ],
 )
 def test_registration_takes_the_longest_and_the_shortest(work: UnitOfWork, member: str, value: str) -> None:
-    assert value in clients.describe(make_client(work, **{member: value})).values()
+    assert value in describe(make_client(work, **{member: value})).values()
 
 
 # ------------------------------------------------------------------------------------------------------------ refusals
@@ -300,7 +301,7 @@ def test_client_is_disabled_and_enabled_once_however_often_it_is_asked(work: Uni
     clock.advance(5)
     clients.disable_client(work, client)
     assert client.disabled_at == client.updated_at == disabled_at
-    assert clients.describe(client)["is_disabled"] is True
+    assert describe(client)["is_disabled"] is True
     assert [row.client_id for row in audited(work, AuditEvent.CLIENT_DISABLED)] == [client.id]
     clients.enable_client(work, client)
     clients.enable_client(work, client)

@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 import pytest
 from werkzeug.test import TestResponse
 
-from server.domain.clients import ClientMetadata, create_client
+from server.domain.client_registration import ClientMetadata, create_client
 from server.infra import jose
 from tests.support.application import Gatepost
 from tests.support.deployment import GatepostMaker

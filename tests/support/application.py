@@ -19,8 +19,9 @@ from server.config import Settings
 from server.domain import signing_keys
 from server.domain.actor import OPERATOR
 from server.domain.audit_records import AuditRecord
+from server.domain.client_registration import ClientMetadata, create_client
 from server.domain.client_secrets import issue_client_secret
-from server.domain.clients import Client, ClientMetadata, create_client, get_client
+from server.domain.clients import Client, get_client
 from server.domain.passwords import set_password
 from server.domain.policy.client_metadata import ClientType
 from server.domain.unit_of_work import Runtime, UnitOfWork

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from server.domain.access_tokens import revoke_access_token
-from server.domain.clients import ClientMetadata, create_client, delete_client, get_client
+from server.domain.client_registration import ClientMetadata, create_client
+from server.domain.clients import delete_client, get_client
 from server.domain.key_rotation import retire_key, rotate_key
 from server.domain.signing_keys import StoredSigningKey, ensure_keys
 from server.domain.unit_of_work import UnitOfWork
