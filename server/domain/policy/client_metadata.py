@@ -1,14 +1,27 @@
-"""What may a client of this type do, unless told otherwise? (RFC 7591 §2, RFC 9700)"""
+"""What may a client of this type do, unless told otherwise? (RFC 7591 §2, OpenID Connect Registration §2, RFC 9700)"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
 ClientType = Literal["web", "spa", "native", "machine", "device"]
 CLIENT_TYPES: Final[tuple[ClientType, ...]] = ("web", "spa", "native", "machine", "device")
-GRANT_TYPES: Final = ("authorization_code", "refresh_token", "client_credentials")
-AUTH_METHODS: Final = ("client_secret_basic", "client_secret_post", "none")
+GRANT_TYPES: Final = ("authorization_code", "refresh_token", "client_credentials", "implicit")
+#: All that a client may be registered for, words in alphabetical order; OAuth's bare `token` is none (RFC 9700 §2.1.2).
+RESPONSE_TYPES: Final = (
+    "code",
+    "code id_token",
+    "code id_token token",
+    "code token",
+    "id_token",
+    "id_token token",
+    "none",
+)
+AUTH_METHODS: Final = ("client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt", "none")
+SUBJECT_TYPES: Final = ("public", "pairwise")
+APPLICATION_TYPES: Final = ("web", "native")
 
 
 @dataclass(frozen=True)
@@ -33,3 +46,22 @@ DEFAULTS: Final[dict[ClientType, ClientDefaults]] = {
     # The device grant itself arrives with its endpoint; until then such a client can only be registered.
     "device": ClientDefaults("none", ("refresh_token",), (), _SIGN_IN, "native"),
 }
+
+
+def in_order(response_type: str) -> str:
+    """The response type with its words in alphabetical order: their order means nothing (OAuth Multiple Response §3)."""
+    return " ".join(sorted(response_type.split()))
+
+
+def grant_types_for(response_types: Iterable[str]) -> frozenset[str]:
+    """The grant types that the response types need (RFC 7591 §2.1, OpenID Connect Registration §2)."""
+    words = {word for response_type in response_types for word in response_type.split()}
+    needed = {"authorization_code"} if "code" in words else set()
+    return frozenset(needed | ({"implicit"} if words & {"id_token", "token"} else set()))
+
+
+def response_types_for(grant_types: Iterable[str]) -> tuple[str, ...]:
+    """The response types of a client that named its grant types only."""
+    if "authorization_code" in grant_types:
+        return ("code",)
+    return ("id_token",) if "implicit" in grant_types else ()
