@@ -1,4 +1,8 @@
-"""Client secrets: random, shown once, stored as digests; several may live at once, so that rotation needs no outage."""
+"""Client secrets: random, shown once, stored as digests; several may live at once, so that rotation needs no outage.
+
+Those of clients that sign with them are kept readable beside the digest, encrypted under the keyring: an HMAC cannot be
+checked against a digest (OpenID Connect Core §9, client_secret_jwt).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,10 @@ from server.domain.unit_of_work import UnitOfWork
 from server.infra import secrets
 from server.infra.database import Base, columns_of, detached
 
+#: The method whose secret is a key.
+CLIENT_SECRET_JWT: Final = "client_secret_jwt"
 _PREFIX: Final = "cs_"
+_WITHOUT_SECRET: Final = frozenset({"none", "private_key_jwt"})
 
 
 class ClientSecret(Base):
@@ -28,20 +35,29 @@ class ClientSecret(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     client_id: Mapped[str] = mapped_column(ForeignKey("clients.id", ondelete="CASCADE"), index=True)
     secret_digest: Mapped[str]
+    #: The secret itself, under the keyring; only where the client signs with it.
+    secret_encrypted: Mapped[str | None]
     #: The last four characters, by which a person tells secrets apart.
     hint: Mapped[str]
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime | None]
 
 
+def needs_secret(client: Client) -> bool:
+    """Whether the client's way to prove itself takes a secret."""
+    return client.token_endpoint_auth_method not in _WITHOUT_SECRET
+
+
 def issue_client_secret(work: UnitOfWork, client: Client) -> str:
     """Adds a secret and returns it, this once."""
-    secret = secrets.new_secret(_PREFIX)
+    secret, secret_id = secrets.new_secret(_PREFIX), secrets.new_id()
+    is_key = client.token_endpoint_auth_method == CLIENT_SECRET_JWT
     work.db.add(
         ClientSecret(
-            id=secrets.new_id(),
+            id=secret_id,
             client_id=client.id,
             secret_digest=secrets.digest(secret),
+            secret_encrypted=work.runtime.keyring.encrypt(secret.encode(), _context(secret_id)) if is_key else None,
             hint=secret[-4:],
             created_at=work.now,
             expires_at=None,
@@ -73,13 +89,30 @@ _OF_CLIENT: Final = select(*columns_of(ClientSecret)).where(ClientSecret.client_
 
 def verify_client_secret(work: UnitOfWork, client: Client, presented: str) -> bool:
     """Whether `presented` is a live secret of the client."""
-
-    def load() -> Sequence[ClientSecret]:
-        return [detached(ClientSecret, row) for row in work.read(_OF_CLIENT, {"client_id": client.id})]
-
     digest = secrets.digest(presented)
     is_valid = False
-    for secret in work.from_registry((ClientSecret, client.id), load) or ():
+    for secret in _remembered_secrets(work, client):
         is_live = secret.expires_at is None or not is_expired(work.now, secret.expires_at)
         is_valid |= secrets.equal(secret.secret_digest, digest) and is_live
     return is_valid
+
+
+def readable_client_secrets(work: UnitOfWork, client: Client) -> Sequence[str]:
+    """The client's live secrets in clear, to verify what it signed with one of them."""
+    return [
+        work.runtime.keyring.decrypt(secret.secret_encrypted, _context(secret.id)).decode()
+        for secret in _remembered_secrets(work, client)
+        if secret.secret_encrypted is not None
+        and (secret.expires_at is None or not is_expired(work.now, secret.expires_at))
+    ]
+
+
+def _remembered_secrets(work: UnitOfWork, client: Client) -> Sequence[ClientSecret]:
+    def load() -> Sequence[ClientSecret]:
+        return [detached(ClientSecret, row) for row in work.read(_OF_CLIENT, {"client_id": client.id})]
+
+    return work.from_registry((ClientSecret, client.id), load) or ()
+
+
+def _context(secret_id: str) -> str:
+    return f"client_secrets.secret_encrypted:{secret_id}"

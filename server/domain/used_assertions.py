@@ -1,0 +1,54 @@
+"""Client assertions count once: the `jti` of each is kept until the assertion has expired (RFC 7523 §3)."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import bindparam
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.orm import Mapped, mapped_column
+
+from server.domain.unit_of_work import UnitOfWork
+from server.infra import secrets
+from server.infra.database import Base, table_of
+
+
+class UsedAssertion(Base):
+    """One assertion that a client was known by, named by the digest of client and `jti`."""
+
+    __tablename__ = "used_assertions"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    #: From here on the assertion is refused for its age.
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
+def _spending(insert: Any) -> Any:
+    table = table_of(UsedAssertion)
+    values = {
+        column: bindparam(f"used_{column.name}", type_=column.type) for column in (table.c.id, table.c.expires_at)
+    }
+    return insert(table).values(values).on_conflict_do_nothing().returning(table.c.id)
+
+
+_SPEND: Final = {"postgresql": _spending(postgresql_insert), "sqlite": _spending(sqlite_insert)}
+
+
+def use_assertion(work: UnitOfWork, client_id: str, jti: str, until: datetime) -> bool:
+    """Uses up an assertion; False when it was used before, on whichever replica.
+
+    It stays used whatever becomes of the request: written beside the work's transaction, unless that has begun.
+    """
+    # JSON keeps the two apart, and spells every character that UTF-8 cannot.
+    parameters = {"used_id": secrets.digest(json.dumps([client_id, jti])), "used_expires_at": until}
+    autocommit = work.runtime.autocommit
+    statement = _SPEND[autocommit.engine.dialect.name]
+    if work.is_in_transaction:
+        return bool(work.db.execute(statement, parameters).all())
+    if autocommit.engine.dialect.name == "postgresql":
+        return bool(autocommit.change(statement, parameters))
+    with autocommit.transaction():
+        return bool(autocommit.change(statement, parameters))
