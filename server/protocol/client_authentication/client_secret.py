@@ -1,4 +1,4 @@
-"""client_secret_basic, client_secret_post and none: presented credentials against the registry (RFC 6749 §2.3.1)."""
+"""Presented credentials against the registry: the client is known by its registered method alone (RFC 6749 §2.3.1)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from server.domain.clients import Client, registered_client
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.usability import why_unusable
 from server.infra.database import commit_before_raising
+from server.protocol.client_authentication.client_assertion import KEYS_UNAVAILABLE, why_assertion_refused
 from server.protocol.client_authentication.presented import PresentedCredentials, presented_credentials
 from server.protocol.errors import InvalidClient
 from server.protocol.registered_client import RegisteredClient
@@ -54,6 +55,8 @@ def _why_refused(
         return "not the registered authentication method"
     if client.is_public:
         reason = None if allow_public else "a public client may not use this endpoint"
+    elif presented.assertion is not None:
+        reason = why_assertion_refused(work, client, presented.assertion)
     else:
         is_right = presented.secret is not None and verify_client_secret(work, client, presented.secret)
         reason = None if is_right else "wrong client secret"
@@ -65,7 +68,7 @@ def _note_failure(
 ) -> None:
     # Nothing was written yet; a transaction of its own, as this one may have begun for reading only.
     work.db.rollback()
-    if presented is not None and presented.secret is not None:
+    if presented is not None and presented.method != "none" and reason != KEYS_UNAVAILABLE:
         count_failure(work, presented.client_id)
     audit_log.record(
         work, AuditEvent.CLIENT_AUTHENTICATION_FAILED, client_id=client.id if client else None, reason=reason

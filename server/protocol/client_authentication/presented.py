@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import unquote_plus
 
+from server.infra import jose
 from server.protocol.errors import InvalidClient, InvalidRequest
 from server.protocol.request import ProtocolRequest
+
+#: RFC 7523 §2.2.
+ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 @dataclass(frozen=True)
 class PresentedCredentials:
-    """One client's claim to be who it is."""
+    """One client's claim to be who it is: a secret, an assertion, or nothing but its name."""
 
     method: str
     client_id: str
     secret: str | None = None
+    assertion: str | None = None
 
 
 def presented_credentials(request: ProtocolRequest) -> PresentedCredentials:
@@ -28,20 +34,27 @@ def presented_credentials(request: ProtocolRequest) -> PresentedCredentials:
     """
     authorization = request.headers.get("Authorization")
     client_id, secret = request.parameters.get("client_id"), request.parameters.get("client_secret")
-    if request.parameters.get("client_assertion") is not None:
-        raise InvalidClient(detail="client assertions are not supported")
+    assertion = request.parameters.get("client_assertion")
+    if assertion is not None:
+        if authorization is not None or secret is not None:
+            raise InvalidRequest("The client used more than one authentication method.")
+        return _parse_assertion(assertion, request.parameters.get("client_assertion_type"), client_id)
     if authorization is not None:
         basic = _parse_basic(authorization, realm=request.work.settings.issuer)
         if secret is not None:
             raise InvalidRequest("The client used more than one authentication method.")
-        if client_id is not None and client_id != basic.client_id:
-            raise InvalidRequest("The client_id differs from the authenticated client.")
+        _check_same(client_id, basic.client_id)
         return basic
     if client_id is None:
         raise InvalidClient(detail="no client authentication")
     if secret is not None:
         return PresentedCredentials("client_secret_post", client_id, secret)
     return PresentedCredentials("none", client_id)
+
+
+def _check_same(client_id: str | None, authenticated: str) -> None:
+    if client_id is not None and client_id != authenticated:
+        raise InvalidRequest("The client_id differs from the authenticated client.")
 
 
 def _parse_basic(header: str, realm: str) -> PresentedCredentials:
@@ -58,3 +71,18 @@ def _parse_basic(header: str, realm: str) -> PresentedCredentials:
     if not colon or not client_id or not secret:
         raise InvalidClient(detail="the Basic credentials are incomplete", realm=realm)
     return PresentedCredentials("client_secret_basic", client_id, secret)
+
+
+def _parse_assertion(assertion: str, assertion_type: str | None, client_id: str | None) -> PresentedCredentials:
+    """Whom an assertion names, and by which method; neither is proven yet (RFC 7521 §4.2)."""
+    if assertion_type != ASSERTION_TYPE:
+        raise InvalidClient(detail="client_assertion_type is missing or unknown")
+    try:
+        algorithm, subject = jose.peek_header(assertion).get("alg"), jose.peek_claims(assertion).get("sub")
+    except jose.InvalidToken as error:
+        raise InvalidClient(detail="the client assertion is not a signed token") from error
+    if not isinstance(subject, str) or not (subject.isascii() and subject.isprintable() and subject):
+        raise InvalidClient(detail="the client assertion names no client")
+    _check_same(client_id, subject)
+    is_hmac = isinstance(algorithm, str) and algorithm.startswith("HS")
+    return PresentedCredentials("client_secret_jwt" if is_hmac else "private_key_jwt", subject, assertion=assertion)
