@@ -1,7 +1,8 @@
-"""Signing keys: in the database, encrypted under the keyring, one active key per algorithm over all replicas.
+"""The deployment's keys: in the database, encrypted under the keyring, one active key per algorithm over all replicas.
 
-States: `next` (published, not yet signing) → `active` (signing) → `retiring` (published until the tokens it signed have
-expired) → `removed`. A private key is parsed once per process.
+States of a signing key: `next` (published, not yet signing) → `active` (signing) → `retiring` (published until the
+tokens it signed have expired) → `removed`. Beside them lie the keys that others encrypt to (`use` `enc`): of those the
+active one alone is published, and a retiring one still decrypts. A private key is parsed once per process.
 """
 
 from __future__ import annotations
@@ -18,13 +19,15 @@ from sqlalchemy.orm import Mapped, mapped_column
 from server.domain import audit_log
 from server.domain.audit_events import AuditEvent
 from server.domain.errors import Conflict, NotFound
+from server.domain.policy.lifetimes import is_expired
 from server.domain.unit_of_work import UnitOfWork
-from server.infra import jose
+from server.infra import jose, jwe
 from server.infra.database import Base, columns_of, detached, insert_if_absent
+from server.infra.registry_cache import REGISTRY_VERSION
 
 
 class KeyState(StrEnum):
-    """What a signing key is used for."""
+    """What a key is used for."""
 
     NEXT = "next"
     ACTIVE = "active"
@@ -33,6 +36,13 @@ class KeyState(StrEnum):
 
 
 PUBLISHED = (KeyState.ACTIVE, KeyState.NEXT, KeyState.RETIRING)
+
+#: One key serves every algorithm of its kind: `ECDH-ES` alone, and with any key wrapping.
+ENCRYPTION_ALGORITHMS: Final = jwe.KEY_ALGORITHMS
+ALGORITHMS: Final = (*jose.SIGNING_ALGORITHMS, *ENCRYPTION_ALGORITHMS)
+
+#: Whoever waited for a turn sees what the one before him changed.
+_AS_IT_IS: Final = {"populate_existing": True}
 
 
 class NoSigningKey(Exception):
@@ -72,6 +82,13 @@ class StoredSigningKey(Base):
     remove_after: Mapped[datetime | None]
 
 
+def generate_key(algorithm: str) -> jose.SigningKey:
+    """A new key pair of one of `ALGORITHMS`; an RSA key takes a while, so nobody should wait for a lock meanwhile."""
+    if algorithm in ENCRYPTION_ALGORITHMS:
+        return jwe.generate_encryption_key(algorithm)
+    return jose.generate_key(algorithm)
+
+
 def store_key(work: UnitOfWork, key: jose.SigningKey, algorithm: str, state: KeyState) -> StoredSigningKey:
     """Encrypts and stores a key pair.
 
@@ -97,17 +114,25 @@ def store_key(work: UnitOfWork, key: jose.SigningKey, algorithm: str, state: Key
 
 def ensure_keys(work: UnitOfWork) -> None:
     """Makes an active key for each algorithm that has none. Safe to call from several replicas at once."""
-    for algorithm in jose.SIGNING_ALGORITHMS:
-        if find_key(work, algorithm, KeyState.ACTIVE) is None:
-            # Another replica may be doing the same in this very moment; the database lets one win.
-            with suppress(Conflict):
-                store_key(work, jose.generate_key(algorithm), algorithm, KeyState.ACTIVE)
+    missing = [algorithm for algorithm in ALGORITHMS if find_key(work, algorithm, KeyState.ACTIVE) is None]
+    made = {algorithm: generate_key(algorithm) for algorithm in missing}
+    if made:
+        take_turn(work)
+    for algorithm, key in made.items():
+        # Another replica may have done the same meanwhile; the database lets one win.
+        with suppress(Conflict):
+            store_key(work, key, algorithm, KeyState.ACTIVE)
+
+
+def take_turn(work: UnitOfWork) -> None:
+    """Waits until nobody else changes keys: whoever does counts up this row. SQLite has one writer anyway."""
+    work.db.execute(select(REGISTRY_VERSION.c.version).with_for_update())
 
 
 def find_key(work: UnitOfWork, algorithm: str, state: KeyState) -> StoredSigningKey | None:
     """The one key of this algorithm in this state (active or next), or None."""
     query = select(StoredSigningKey).where(StoredSigningKey.algorithm == algorithm, StoredSigningKey.state == state)
-    return work.db.scalars(query).one_or_none()
+    return work.db.scalars(query, execution_options=_AS_IT_IS).one_or_none()
 
 
 def get_key(work: UnitOfWork, kid: str) -> StoredSigningKey:
@@ -124,7 +149,8 @@ def get_key(work: UnitOfWork, kid: str) -> StoredSigningKey:
 
 def list_keys(work: UnitOfWork) -> Sequence[StoredSigningKey]:
     """All keys, newest first."""
-    return work.db.scalars(select(StoredSigningKey).order_by(StoredSigningKey.created_at.desc())).all()
+    query = select(StoredSigningKey).order_by(StoredSigningKey.created_at.desc())
+    return work.db.scalars(query, execution_options=_AS_IT_IS).all()
 
 
 def signing_key(work: UnitOfWork, algorithm: str, at: datetime | None = None) -> jose.SigningKey:
@@ -133,45 +159,94 @@ def signing_key(work: UnitOfWork, algorithm: str, at: datetime | None = None) ->
     Raises:
         NoSigningKey: when the deployment has none, which boot prevents.
     """
-    signing = [key for key in _published(work) if key.algorithm == algorithm and key.activated_at is not None]
-    if at is not None:
-        signing = [key for key in signing if key.activated_at is not None and key.activated_at <= at] or signing
-    stored = max(signing, key=_activated_last, default=None)
-    if stored is None or stored.private_encrypted is None:
+
+    def load() -> Sequence[tuple[datetime, StoredSigningKey]]:
+        return _signers(work, algorithm)
+
+    signers = work.from_registry(("signing_key", algorithm), load)
+    if not signers:
         raise NoSigningKey(f"There is no active signing key for {algorithm}.")
+    activated_at, stored = signers[0]
+    if at is not None and activated_at > at:
+        stored = next((earlier for since, earlier in signers if since <= at), stored)
     parsed = work.runtime.parsed_keys.get(stored.kid)
-    if parsed is None:
-        parsed = jose.parse_private_key(work.runtime.keyring.decrypt(stored.private_encrypted, _context(stored.kid)))
-        work.runtime.parsed_keys[stored.kid] = parsed
+    return _parse(work, stored) if parsed is None else parsed
+
+
+def _signers(work: UnitOfWork, algorithm: str) -> Sequence[tuple[datetime, StoredSigningKey]]:
+    """The keys that sign or signed, and since when: first the active one, then the latest."""
+    signers = [(key.activated_at, key) for key in kept_keys(work) if key.algorithm == algorithm and key.activated_at]
+    return sorted(signers, key=lambda signer: (signer[1].state == KeyState.ACTIVE, signer[0]), reverse=True)
+
+
+def _parse(work: UnitOfWork, stored: StoredSigningKey) -> jose.SigningKey:
+    if stored.private_encrypted is None:
+        raise NoSigningKey(f"There is no active signing key for {stored.algorithm}.")
+    parsed = jose.parse_private_key(work.runtime.keyring.decrypt(stored.private_encrypted, _context(stored.kid)))
+    work.runtime.parsed_keys[stored.kid] = parsed
     return parsed
 
 
-def _activated_last(key: StoredSigningKey) -> tuple[bool, datetime | None]:
-    return key.state == KeyState.ACTIVE, key.activated_at
-
-
 def published_keys(work: UnitOfWork) -> list[dict[str, Any]]:
-    """The public JWKs of the JWKS document: what signs, what will sign, what may still have to be verified."""
-    return [key.public_jwk for key in _published(work) if key.remove_after is None or key.remove_after > work.now]
+    """The public JWKs that tokens verify with: what signs, what will sign, what may still have to be verified."""
+    return [
+        key.public_jwk
+        for key in kept_keys(work)
+        if key.algorithm not in ENCRYPTION_ALGORITHMS and not is_over(work, key)
+    ]
+
+
+def jwk_set(work: UnitOfWork) -> list[dict[str, Any]]:
+    """The public JWKs of the JWKS document: those that tokens verify with, and those that others encrypt to."""
+    # Whoever encrypts takes any key that fits, so that the one to take is the only one there.
+    encrypting = [
+        key.public_jwk
+        for key in kept_keys(work)
+        if key.algorithm in ENCRYPTION_ALGORITHMS and key.state == KeyState.ACTIVE
+    ]
+    return published_keys(work) + encrypting
+
+
+def decryption_keys(work: UnitOfWork) -> list[jose.SigningKey]:
+    """The parsed keys that open what was encrypted to us, also by somebody who read the JWKS some time ago."""
+    keys = [key for key in kept_keys(work) if key.algorithm in ENCRYPTION_ALGORITHMS and not is_over(work, key)]
+    parsed = work.runtime.parsed_keys
+    return [parsed[key.kid] if key.kid in parsed else _parse(work, key) for key in keys]
+
+
+def is_over(work: UnitOfWork, key: StoredSigningKey) -> bool:
+    """Whether the time of a retiring key has come to leave."""
+    return key.remove_after is not None and is_expired(work.now, key.remove_after)
 
 
 def next_removal(work: UnitOfWork) -> datetime | None:
     """When the next key leaves the JWKS, if one is to."""
-    return min((key.remove_after for key in _published(work) if key.remove_after is not None), default=None)
+    return min((key.remove_after for key in kept_keys(work) if key.remove_after is not None), default=None)
 
 
-_PUBLISHED_KEYS: Final = (
+_KEPT_KEYS: Final = (
     select(*columns_of(StoredSigningKey))
     .where(StoredSigningKey.state.in_(PUBLISHED))
     .order_by(StoredSigningKey.state, StoredSigningKey.created_at.desc())
 )
 
 
-def _published(work: UnitOfWork) -> Sequence[StoredSigningKey]:
+def kept_keys(work: UnitOfWork) -> Sequence[StoredSigningKey]:
+    """All keys that are not removed, for reading: changing one changes nothing."""
+
     def load() -> Sequence[StoredSigningKey]:
-        return [detached(StoredSigningKey, row) for row in work.read(_PUBLISHED_KEYS, {})]
+        keys = [detached(StoredSigningKey, row) for row in work.read(_KEPT_KEYS, {})]
+        _forget_all_but(work, {key.kid for key in keys})
+        return keys
 
     return work.from_registry("signing_keys", load) or ()
+
+
+def _forget_all_but(work: UnitOfWork, kids: set[str]) -> None:
+    """A private key that was removed is in nobody's memory either."""
+    parsed = work.runtime.parsed_keys
+    for kid in parsed.keys() - kids:
+        parsed.pop(kid, None)
 
 
 def _context(kid: str) -> str:

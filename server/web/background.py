@@ -1,4 +1,4 @@
-"""What each worker does beside answering requests: it tidies up, now and then, in its own transactions."""
+"""What each worker does beside answering requests: it changes keys and tidies up, in transactions of its own."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from server.domain import audit_chain
+from server.domain import audit_chain, key_rotation
 from server.domain.actor import Actor
 from server.domain.housekeeping import BATCH, RULES, find_due, remove
+from server.domain.signing_keys import generate_key
 from server.domain.unit_of_work import Runtime, UnitOfWork
 from server.infra.database import begin_reading, open_engine
 
@@ -48,9 +49,10 @@ class Sweeper(threading.Thread):
         self._stopped.set()
 
     def sweep_all(self) -> None:
-        """One round: whatever is due, in batches so small that nobody waits for one, then the audit log's seals."""
+        """One round: keys, then whatever is over, in batches so small that nobody waits for one, then seals."""
         engine = open_engine(self._runtime.settings)
         try:
+            self._rotate_keys(engine)
             removed = {name: count for name in RULES if (count := self._sweep_by(name, engine))}
             if removed:
                 log.info("removed what was over: %s", removed)
@@ -58,6 +60,21 @@ class Sweeper(threading.Thread):
                 pass
         finally:
             engine.dispose()
+
+    def _rotate_keys(self, engine: Engine) -> None:
+        """Follows the schedule of the signing keys; all replicas do, and the first one acts."""
+        with Session(engine) as db:
+            begin_reading(db)
+            due = key_rotation.find_due(UnitOfWork.begin(self._runtime, db, _SYSTEM))
+        if not due:
+            return
+        # Between two transactions: making an RSA key takes longer than anybody should wait for a lock.
+        spares = {algorithm: generate_key(algorithm) for algorithm in due.wanting}
+        with Session(engine) as db:
+            done = key_rotation.follow_schedule(UnitOfWork.begin(self._runtime, db, _SYSTEM), spares)
+            db.commit()
+        if done:
+            log.info("keys: new for %s, signing for %s, removed for %s", done.wanting, done.ready, done.over)
 
     def _sweep_by(self, name: str, engine: Engine) -> int:
         """Removes what is due by one rule; returns how many rows that were."""
