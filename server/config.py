@@ -26,6 +26,7 @@ from pydantic_settings import (
 PREFIX = "GATEPOST_"
 _URL = re.compile(r"[!-~]+")
 _HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?")
+_ACR = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,200}")
 SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")
 _UNWANTED = ("HTTP_", "CONTENT_", "REMOTE_", "FLASK_", PREFIX)
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -180,6 +181,53 @@ class Settings(BaseSettings):
     scopes: dict[str, str] = Field(
         {}, description='Further scopes and their consent sentences, as JSON: `{"notes:read": "Read your notes"}`.'
     )
+    acr_ladder: dict[str, tuple[str, ...]] = Field(
+        {"1": ("pwd",)},
+        description="The classes of `acr`, weakest first, each with the `amr` values a sign-in needs for it, as JSON: "
+        '`{"1": ["pwd"]}`.',
+    )
+    signing_key_rotation: Seconds | None = Field(
+        90 * 86400, description="Seconds a signing key signs before the next one does; `none`: only by command."
+    )
+    signing_key_publication: Seconds = Field(
+        86400, description="Seconds the next signing key is in the JWKS before it signs, so that verifiers have met it."
+    )
+    registration: Literal["off", "token", "open"] = Field(
+        "off",
+        description="Who may register clients at `/oauth/register` (RFC 7591): nobody, holders of an initial access "
+        "token (`gatepost registration create`), or everybody.",
+    )
+    registration_per_hour: int = Field(20, ge=1, description="Clients that one network may register in an hour.")
+    registration_maximum: int = Field(
+        10_000, ge=1, description="Clients that may be registered at `/oauth/register` at one time, over everybody."
+    )
+    registration_unused_days: int = Field(
+        90, ge=1, description="Days after which a client registered at `/oauth/register` that nobody uses is removed."
+    )
+    software_statement_issuers: dict[str, str] = Field(
+        {},
+        description="Who may vouch for clients (RFC 7591 §2.3), as JSON: issuers and the `jwks_uri` of each, "
+        '`{"https://directory.example": "https://directory.example/jwks.json"}`.',
+    )
+    outbound_timeout: float = Field(
+        5.0, gt=0, le=30, description="Seconds that a request of ours to somebody else's server may take."
+    )
+    outbound_ports: Annotated[tuple[int, ...], NoDecode] = Field(
+        (443, 8443), description="Ports that clients' URLs may name, comma-separated."
+    )
+    outbound_networks: Annotated[tuple[str, ...], NoDecode, AfterValidator(_check_proxies)] = Field(
+        (),
+        description="Networks (CIDR, comma-separated) that are not public and may be asked all the same: where your "
+        "own applications run.",
+    )
+    outbound_ca_file: Path | None = Field(
+        None, description="PEM certificates that such requests trust beside the system's."
+    )
+    outbound_allow_loopback: bool = Field(
+        False,
+        description="For tests only: such requests may also go to this machine. `gatepost serve` refuses it unless the "
+        "issuer is on this machine too.",
+    )
     argon2_time_cost: int = Field(2, ge=1, le=100, description="Argon2id passes for people's passwords.")
     argon2_memory_kib: int = Field(19456, ge=8192, le=4194304, description="Argon2id memory in KiB.")
     argon2_parallelism: int = Field(1, ge=1, le=64, description="Argon2id lanes.")
@@ -203,7 +251,23 @@ class Settings(BaseSettings):
         "of this one.",
     )
 
-    @field_validator("trusted_proxies", "allowed_hosts", mode="before")
+    @field_validator("signing_key_rotation", mode="before")
+    @classmethod
+    def _none_for_never(cls, value: Any) -> Any:
+        return None if value == "none" else value
+
+    @field_validator("acr_ladder")
+    @classmethod
+    def _ladder_names(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        # RFC 6711 §3: an absolute URI or a registered name; `acr_values` separates them by spaces.
+        for name, methods in value.items():
+            if not _ACR.fullmatch(name) or not methods:
+                raise ValueError(f"{name!r} must be printable ASCII without space, with at least one amr value")
+        if not value:
+            raise ValueError("must have at least one class")
+        return value
+
+    @field_validator("trusted_proxies", "allowed_hosts", "outbound_ports", "outbound_networks", mode="before")
     @classmethod
     def _split_commas(cls, value: Any) -> Any:
         if isinstance(value, str):
@@ -231,6 +295,12 @@ class Settings(BaseSettings):
         if self.signing_key_retirement < max(self.access_token_lifetime, self.id_token_lifetime):
             raise ValueError("signing_key_retirement must be at least as long as the longest token lifetime")
         return self
+
+    @property
+    def is_on_this_machine(self) -> bool:
+        """Whether the issuer is a name that only this machine, or a test's own network, knows (RFC 6761 §6)."""
+        host = urlsplit(self.issuer).hostname or ""
+        return host in LOOPBACK_HOSTS or host.endswith((".localhost", ".test"))
 
     @property
     def audience(self) -> str:
@@ -275,7 +345,9 @@ def load_settings(**overrides: Any) -> Settings:
     except UnicodeDecodeError as error:
         raise ConfigurationError("The file .env is not UTF-8 text.") from error
     except SettingsError as error:
-        raise ConfigurationError(f'{PREFIX}SCOPES must be JSON, such as {{"notes:read": "Read your notes"}}') from error
+        # pydantic-settings names the field in quotes; the value is not repeated.
+        field = str(error).partition('"')[2].partition('"')[0]
+        raise ConfigurationError(f"{PREFIX}{field.upper()} must be JSON, as docs/configuration.md shows it") from error
     except ValidationError as error:
         lines = []
         for fault in error.errors(include_input=False, include_url=False):

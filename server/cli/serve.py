@@ -82,6 +82,11 @@ def check_ready(settings: Settings) -> None:
     """
     if settings.environment != "production":
         raise click.ClickException("GATEPOST_ENVIRONMENT is not production. Unset it, or use: gatepost dev")
+    if settings.outbound_allow_loopback and not settings.is_on_this_machine:
+        raise click.ClickException(
+            "GATEPOST_OUTBOUND_ALLOW_LOOPBACK is for tests: with it whoever registers a client can reach what "
+            "listens on this machine. Unset it."
+        )
     with faults_as_sentences():
         revision = current_revision(settings)
     # The keyring is checked on the way: missing or readable by others, it does not load.

@@ -32,8 +32,8 @@ CLAIMS_OF_SCOPE: Final[dict[str, tuple[str, ...]]] = {
 ID_TOKEN_SCOPES: Final = frozenset({"profile", "email"})
 
 
-def claims_of(user: User, scopes: Iterable[str]) -> dict[str, Any]:
-    """The claims that `scopes` open about `user`; what is not known is absent, never null."""
+def claims_of(user: User, scopes: Iterable[str], single: Iterable[str] = ()) -> dict[str, Any]:
+    """The claims that `scopes` open about `user`, and `single` ones; what is not known is absent, never null."""
     known = {
         **user.claims,
         "name": user.name,
@@ -41,7 +41,7 @@ def claims_of(user: User, scopes: Iterable[str]) -> dict[str, Any]:
         "email_verified": user.email_verified,
         "updated_at": int(user.updated_at.timestamp()),
     }
-    names = [name for scope in sorted(scopes) for name in CLAIMS_OF_SCOPE.get(scope, ())]
+    names = [*(name for scope in sorted(scopes) for name in CLAIMS_OF_SCOPE.get(scope, ())), *single]
     return {name: known[name] for name in names if known.get(name) not in (None, "")}
 
 

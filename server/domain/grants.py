@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from sqlalchemy import ForeignKey, select, update
 from sqlalchemy.orm import Mapped, mapped_column
@@ -29,6 +30,8 @@ class Grant(Base):
     scopes: Mapped[list[str]]
     audience: Mapped[str]
     nonce: Mapped[str | None]
+    #: What the `claims` parameter asked for, by where it is to stand (OpenID Connect Core §5.5).
+    requested_claims: Mapped[dict[str, Any] | None]
     auth_time: Mapped[datetime]
     amr: Mapped[list[str]]
     acr: Mapped[str]
@@ -56,21 +59,29 @@ class SignInFacts:
     ends_at: datetime
 
 
-def create_grant(
-    work: UnitOfWork, client_id: str, user_id: str, granted: frozenset[str], sign_in: SignInFacts, nonce: str | None
-) -> Grant:
+@dataclass(frozen=True)
+class Granted:
+    """What the person allowed, and what the client said with it."""
+
+    scopes: frozenset[str]
+    nonce: str | None = None
+    claims: dict[str, Any] | None = None
+
+
+def create_grant(work: UnitOfWork, client_id: str, user_id: str, granted: Granted, sign_in: SignInFacts) -> Grant:
     """Records one authorization; without `offline_access` it ends with the session (OpenID Connect Core §11)."""
     expires_at = work.now + timedelta(seconds=work.settings.refresh_token_lifetime)
-    if scopes.OFFLINE_ACCESS not in granted:
+    if scopes.OFFLINE_ACCESS not in granted.scopes:
         expires_at = min(expires_at, sign_in.ends_at)
     grant = Grant(
         id=secrets.new_id(),
         client_id=client_id,
         user_id=user_id,
         session_id=sign_in.session_id,
-        scopes=sorted(granted),
+        scopes=sorted(granted.scopes),
         audience=work.settings.audience,
-        nonce=nonce,
+        nonce=granted.nonce,
+        requested_claims=granted.claims,
         auth_time=sign_in.auth_time,
         amr=sign_in.amr,
         acr=sign_in.acr,

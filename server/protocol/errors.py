@@ -122,6 +122,48 @@ class RegistrationNotSupported(ProtocolError):
     error = "registration_not_supported"
 
 
+class InvalidRequestObject(ProtocolError):
+    """OpenID Connect Core §3.1.2.6, RFC 9101 §6."""
+
+    error = "invalid_request_object"
+
+
+class InvalidRequestUri(ProtocolError):
+    """OpenID Connect Core §3.1.2.6: what the URI leads to cannot be had, or is no request object."""
+
+    error = "invalid_request_uri"
+
+
+class UnmetAuthenticationRequirements(ProtocolError):
+    """OpenID Connect Core Error Code unmet_authentication_requirements §2."""
+
+    error = "unmet_authentication_requirements"
+
+
+class InvalidRedirectUri(ProtocolError):
+    """RFC 7591 §3.2.2."""
+
+    error = "invalid_redirect_uri"
+
+
+class InvalidClientMetadata(ProtocolError):
+    """RFC 7591 §3.2.2."""
+
+    error = "invalid_client_metadata"
+
+
+class InvalidSoftwareStatement(ProtocolError):
+    """RFC 7591 §3.2.2."""
+
+    error = "invalid_software_statement"
+
+
+class UnapprovedSoftwareStatement(ProtocolError):
+    """RFC 7591 §3.2.2."""
+
+    error = "unapproved_software_statement"
+
+
 class BearerError(ProtocolError):
     """RFC 6750 §3: the challenge carries the code; a request without any token gets no code."""
 

@@ -12,7 +12,9 @@ FUNCTION_LINES_P90 = 25
 PARAMETERS = 6
 VIEW_LINES = 40
 
-LONG_FILES: dict[str, str] = {}
+LONG_FILES: dict[str, str] = {
+    "server/config.py": "every knob once, each with its default and its sentence; there is nothing to cut it by",
+}
 LONG_FUNCTIONS: dict[str, str] = {}
 MANY_PARAMETERS: dict[str, str] = {}
 LONG_VIEWS: dict[str, str] = {}
