@@ -1,7 +1,7 @@
 """Browser sessions: which people are signed in on which browser, since when and how.
 
-A browser is known by an opaque secret in its cookie, stored as a digest and replaced at every sign-in. On one browser
-several people may be signed in, each with a session of their own; its id is the `sid` of ID tokens.
+On one browser several people may be signed in, each with a session of their own; its id is the `sid` of ID tokens. When
+a session ends, however it does, the clients that hold sessions of theirs because of it are told.
 """
 
 from __future__ import annotations
@@ -10,12 +10,19 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ForeignKey, Select, bindparam, exists, insert, select, update
+from sqlalchemy import ForeignKey, bindparam, exists, insert, select, update
 from sqlalchemy.orm import Mapped, make_transient_to_detached, mapped_column
 from sqlalchemy.orm.attributes import set_committed_value
 
-from server.domain import audit_log, grants
+from server.domain import audit_log, grants, logout
 from server.domain.audit_events import AuditEvent
+from server.domain.browsers import SECRET_PREFIX, SUPERSEDED_SECONDS
+from server.domain.browsers import SESSION_CHANGED as SESSION_CHANGED
+from server.domain.browsers import Browser as Browser
+from server.domain.browsers import create_browser as create_browser
+from server.domain.browsers import find_browser as find_browser
+from server.domain.browsers import find_superseded_browser as find_superseded_browser
+from server.domain.browsers import lock_browser as lock_browser
 from server.domain.errors import Denied
 from server.domain.policy.lifetimes import expires_at, is_expired
 from server.domain.unit_of_work import UnitOfWork
@@ -23,31 +30,8 @@ from server.domain.users import User
 from server.infra import secrets
 from server.infra.database import Base
 
-_SECRET_PREFIX: Final = "bs_"
 #: "Last seen" is written at most once in this many seconds, so that reading a page does not cost a write.
 _SEEN_RESOLUTION: Final = 60
-_SUPERSEDED_SECONDS: Final = 10
-#: What a request is told that named its browser by a secret which was replaced meanwhile.
-SESSION_CHANGED: Final = "Your session has just changed in another tab. Reload this page."
-
-
-class Browser(Base):
-    """One browser, whoever is signed in on it."""
-
-    __tablename__ = "browsers"
-    __allow_unmapped__ = True
-
-    #: The digest of the secret by which this request named the browser; not a column.
-    presented_digest: str = ""
-
-    id: Mapped[str] = mapped_column(primary_key=True)
-    secret_digest: Mapped[str] = mapped_column(unique=True)
-    #: The secret before the last replacement: it opens nothing, but a request that was on its way is recognised.
-    previous_secret_digest: Mapped[str | None] = mapped_column(index=True)
-    secret_replaced_at: Mapped[datetime | None]
-    current_session_id: Mapped[str | None]
-    created_at: Mapped[datetime]
-    last_seen_at: Mapped[datetime] = mapped_column(index=True)
 
 
 class Session(Base):
@@ -72,58 +56,12 @@ class Session(Base):
 
 
 # Built once: building a statement takes longer than running it.
-_BY_SECRET: Final = select(Browser).where(Browser.secret_digest == bindparam("digest"))
-_BY_PREVIOUS_SECRET: Final = select(Browser).where(Browser.previous_secret_digest == bindparam("digest"))
-_LOCKED: Final = select(Browser).where(Browser.id == bindparam("id")).with_for_update()
 _BROWSERS, _SESSIONS = Base.metadata.tables["browsers"], Base.metadata.tables["sessions"]
 _UPDATE_BROWSER: Final = update(_BROWSERS).where(_BROWSERS.c.id == bindparam("browser_id"))
 _INSERT_SESSION: Final = insert(_SESSIONS)
 _HAS_SIGNED_IN: Final = select(
     exists().where(Session.browser_id == bindparam("browser_id"), Session.user_id == bindparam("user_id"))
 )
-
-
-def create_browser(work: UnitOfWork) -> tuple[Browser, str]:
-    """A new browser and the secret for its cookie, which is not stored."""
-    secret = secrets.new_secret(_SECRET_PREFIX)
-    browser = Browser(
-        id=secrets.new_id(),
-        secret_digest=secrets.digest(secret),
-        previous_secret_digest=None,
-        secret_replaced_at=None,
-        current_session_id=None,
-        created_at=work.now,
-        last_seen_at=work.now,
-    )
-    browser.presented_digest = browser.secret_digest
-    work.db.add(browser)
-    work.db.flush()
-    return browser, secret
-
-
-def find_browser(work: UnitOfWork, secret: str) -> Browser | None:
-    """The browser whose cookie this is, or None."""
-    if not secret.startswith(_SECRET_PREFIX):
-        return None
-    return _presented(work, secret, _BY_SECRET)
-
-
-def find_superseded_browser(work: UnitOfWork, secret: str) -> Browser | None:
-    """The browser whose cookie this was until a moment ago: before a sign-in or sign-out that is still being answered.
-
-    Such a secret may only repeat the sign-in that superseded it, with the same person's password: the second half of a
-    double click. Whoever else knows it (session fixation) gets nothing.
-    """
-    since = work.now - timedelta(seconds=_SUPERSEDED_SECONDS)
-    return _presented(work, secret, _BY_PREVIOUS_SECRET.where(Browser.secret_replaced_at > since))
-
-
-def _presented(work: UnitOfWork, secret: str, query: Select[Browser]) -> Browser | None:
-    digest = secrets.digest(secret)
-    browser = work.db.scalars(query, {"digest": digest}).one_or_none()
-    if browser is not None:
-        browser.presented_digest = digest
-    return browser
 
 
 def replace_secret(work: UnitOfWork, browser: Browser, signing_in: User | None = None) -> str:
@@ -140,7 +78,7 @@ def replace_secret(work: UnitOfWork, browser: Browser, signing_in: User | None =
 def _replace_secret(work: UnitOfWork, browser: Browser, signing_in: User | None, session_id: str | None) -> str:
     if browser.presented_digest != browser.secret_digest and not _has_just_signed_in(work, browser, signing_in):
         raise Denied(SESSION_CHANGED)
-    secret = secrets.new_secret(_SECRET_PREFIX)
+    secret = secrets.new_secret(SECRET_PREFIX)
     new = {
         "previous_secret_digest": browser.presented_digest,
         "secret_digest": secrets.digest(secret),
@@ -153,20 +91,6 @@ def _replace_secret(work: UnitOfWork, browser: Browser, signing_in: User | None,
         set_committed_value(browser, name, value)
     browser.presented_digest = browser.secret_digest
     return secret
-
-
-def lock_browser(work: UnitOfWork, browser: Browser) -> None:
-    """Reads the browser's row anew and holds it, so that of two requests at once the second sees what the first did.
-
-    Whoever changes sessions takes the browser's row first: with one order there are no deadlocks.
-
-    Raises:
-        Denied: when housekeeping has just removed it.
-    """
-    work.db.flush()
-    found = work.db.scalars(_LOCKED, {"id": browser.id}, execution_options={"populate_existing": True})
-    if found.one_or_none() is None:
-        raise Denied("Your session has just ended. Reload this page.")
 
 
 def _has_just_signed_in(work: UnitOfWork, browser: Browser, user: User | None) -> bool:
@@ -182,7 +106,8 @@ def start_session(work: UnitOfWork, browser: Browser, user: User, *, amr: list[s
     secret = _replace_secret(work, browser, user, session.id)
     for earlier in _sessions_of(work, browser) if had_sessions else ():
         if earlier.user_id == user.id and earlier.ended_at is None:
-            earlier.ended_at = work.now
+            # The very moment the new one began: by that they are known to be one stay of the same person.
+            earlier.ended_at = session.created_at
     work.db.connection().execute(
         _INSERT_SESSION, {each.name: getattr(session, each.name) for each in _SESSIONS.columns}
     )
@@ -269,23 +194,63 @@ def touch_session(work: UnitOfWork, session: Session) -> None:
         session.expires_at = expires_at(work.now, work.settings.session_idle_lifetime, session.ends_at)
 
 
-def end_session(work: UnitOfWork, browser: Browser, session: Session) -> None:
-    """Signs the person out on this browser; what they granted only for the session ends with it. Idempotent."""
+def end_session(work: UnitOfWork, browser: Browser, session: Session) -> list[str]:
+    """Signs the person out on this browser; what they granted only for the session ends with it. Idempotent.
+
+    Returns the ids of what ended now: the session's, and those of the sessions that it had replaced.
+    """
     if browser.current_session_id == session.id:
         browser.current_session_id = None
-    if session.ended_at is None:
-        session.ended_at = work.now
-        work.db.flush()
-        # Also those of earlier sessions that signing in again had replaced.
-        for known in _sessions_of(work, browser):
-            if known.user_id == session.user_id:
-                grants.revoke_grants_of_session(work, known.id)
-        audit_log.record(work, AuditEvent.SESSION_ENDED, user_id=session.user_id, session_id=session.id)
+    if session.ended_at is not None:
+        return []
+    session.ended_at = work.now
+    work.db.flush()
+    # Also those of earlier sessions that signing in again had replaced.
+    known = [each for each in _sessions_of(work, browser) if each.user_id == session.user_id]
+    for each in known:
+        grants.revoke_grants_of_session(work, each.id)
+    ended = _ids_of_stay(session, known)
+    logout.tell_clients(work, session.user_id, ended)
+    audit_log.record(work, AuditEvent.SESSION_ENDED, user_id=session.user_id, session_id=session.id)
+    return ended
+
+
+def _ids_of_stay(last: Session, known: Sequence[Session]) -> list[str]:
+    """The session and those before it that signing in again replaced: clients hold what they got in any of them."""
+    stay = [last]
+    for earlier in sorted(known, key=lambda each: each.created_at, reverse=True):
+        if _is_replaced(earlier, stay[-1]):
+            stay.append(earlier)
+    return [each.id for each in stay]
+
+
+def _is_replaced(earlier: Session, later: Session) -> bool:
+    """Whether the same person signed in again on the same browser, so that the one session went on as the other."""
+    is_same_place = (earlier.browser_id, earlier.user_id) == (later.browser_id, later.user_id)
+    return earlier is not later and is_same_place and earlier.ended_at == later.created_at
+
+
+def list_just_ended(work: UnitOfWork, browser: Browser) -> list[str]:
+    """The ids of the sessions that ended on this browser a moment ago, and were not replaced by signing in again."""
+    known = _sessions_of(work, browser)
+    since = work.now - timedelta(seconds=SUPERSEDED_SECONDS)
+    ended = [each for each in known if each.ended_at is not None and each.ended_at > since]
+    last = [each for each in ended if not any(_is_replaced(each, later) for later in known)]
+    return [session_id for each in last for session_id in _ids_of_stay(each, known)]
+
+
+def tell_clients_of(work: UnitOfWork, user: User) -> list[Session]:
+    """Tells all clients where the person is signed in that they no longer are; returns their sessions, still live."""
+    known = work.db.scalars(select(Session).where(Session.user_id == user.id)).all()
+    live = [each for each in known if each.ended_at is None]
+    for session in live:
+        logout.tell_clients(work, user.id, _ids_of_stay(session, known))
+    return live
 
 
 def sign_out_everywhere(work: UnitOfWork, user: User, reason: str) -> None:
     """Ends the person's sessions on all browsers and everything they have granted, as after a stolen password."""
-    for session in work.db.scalars(select(Session).where(Session.user_id == user.id, Session.ended_at.is_(None))):
+    for session in tell_clients_of(work, user):
         session.ended_at = work.now
         audit_log.record(work, AuditEvent.SESSION_ENDED, user_id=user.id, session_id=session.id, reason=reason)
     grants.revoke_grants_of_user(work, user.id, reason)
