@@ -13,6 +13,7 @@ from typing import Any, Final
 import click
 from waitress.server import create_server
 
+from server.cli import conformance as conformance_run
 from server.cli.console import faults_as_sentences, operator_work, settings_or_exit
 from server.config import Settings
 from server.domain import clients, demo_seed, signing_keys, users
@@ -23,17 +24,23 @@ from server.infra.ports import is_free
 
 #: Named, not imported: the composition root stands above the command line.
 _TARGET: Final = "server.app:create_dev_app"
+_PORT: Final = 8000
 _CREDENTIALS: Final = Path("var/dev-credentials.json")
 _THREADS: Final = 8
 
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="Port to listen on.")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on; 8000, or 9443 with --conformance.")
 @click.option("--reset", is_flag=True, help="Empty the database first.")
-def dev(host: str, port: int, reset: bool) -> None:
+@click.option("--conformance", is_flag=True, help="Over TLS, with all that the OpenID conformance suite needs.")
+@click.option("--suite", default=conformance_run.SUITE, show_default=True, help="The suite's URL, with --conformance.")
+def dev(host: str, port: int | None, reset: bool, conformance: bool, suite: str) -> None:
     """Run Gatepost on this machine with a demo person and demo clients. Makes all it needs; run it again at will."""
-    settings = _dev_settings(port)
+    port = port or (conformance_run.PORT if conformance else _PORT)
+    settings = _dev_settings(conformance_run.default_settings(port) if conformance else _default_settings(port))
+    if conformance:
+        conformance_run.check_settings(settings)
     if not is_free(host, port):
         raise click.ClickException(
             f"Port {port} is in use. Stop the other server, or choose: gatepost dev --port {port % 65535 + 1}"
@@ -42,24 +49,42 @@ def dev(host: str, port: int, reset: bool) -> None:
         if not (settings.keys_dir / FILE_NAME).exists():
             create_keyring(settings.keys_dir)
         was_there = _prepare_database(settings, reset)
+    if conformance:
+        _run_conformance(settings, (host, port), suite, was_there)
+    else:
+        _run_demo(settings, (host, port), was_there)
+
+
+def _run_demo(settings: Settings, address: tuple[str, int], was_there: bool) -> None:
     with operator_work(settings) as work:
         signing_keys.ensure_keys(work)
         credentials = demo_seed.seed(work, settings.url("/dev/try/callback"), _read_credentials())
     _write_credentials(credentials)
     create_app: Callable[..., Any] = resolve_name(_TARGET)
+    host, port = address
     listener = create_server(create_app(settings, credentials), host=host, port=port, threads=_THREADS)
     click.echo(_welcome(settings, credentials, was_there))
     listener.run()
 
 
-def _dev_settings(port: int) -> Settings:
-    given = settings_or_exit(environment="development")
-    defaults: dict[str, Any] = {"environment": "development"}
-    if "issuer" not in given.model_fields_set:
-        defaults["issuer"] = f"http://localhost:{port}"
-    if "database_url" not in given.model_fields_set:
-        defaults["database_url"] = "sqlite:///var/dev.sqlite"
-    return settings_or_exit(**defaults)
+def _run_conformance(settings: Settings, address: tuple[str, int], suite: str, was_there: bool) -> None:
+    with operator_work(settings) as work:
+        credentials = conformance_run.prepare(work, suite)
+    certificate = conformance_run.write_files(settings, credentials, suite)
+    click.echo(conformance_run.welcome(settings, credentials, suite, was_there))
+    conformance_run.serve(settings, *address, certificate)
+
+
+def _default_settings(port: int) -> dict[str, Any]:
+    return {"issuer": f"http://localhost:{port}", "database_url": "sqlite:///var/dev.sqlite"}
+
+
+def _dev_settings(defaults: dict[str, Any]) -> Settings:
+    """The configuration, and `defaults` for what it does not give."""
+    given = settings_or_exit(environment="development").model_fields_set
+    return settings_or_exit(
+        environment="development", **{name: value for name, value in defaults.items() if name not in given}
+    )
 
 
 def _prepare_database(settings: Settings, reset: bool) -> bool:

@@ -31,9 +31,9 @@ def seed(work: UnitOfWork, redirect_uri: str, kept: DemoCredentials | None) -> D
     """Makes whatever is missing. Credentials that still fit are kept, others are renewed. Idempotent."""
     clients = {metadata.client_id: _ensure_client(work, metadata) for metadata in _metadata(redirect_uri)}
     return DemoCredentials(
-        password=_ensure_password(work, kept.password if kept else None),
-        web_secret=_ensure_secret(work, clients[WEB], kept.web_secret if kept else None),
-        machine_secret=_ensure_secret(work, clients[MACHINE], kept.machine_secret if kept else None),
+        password=ensure_password(work, kept.password if kept else None),
+        web_secret=ensure_secret(work, clients[WEB], kept.web_secret if kept else None),
+        machine_secret=ensure_secret(work, clients[MACHINE], kept.machine_secret if kept else None),
     )
 
 
@@ -65,13 +65,15 @@ def _ensure_client(work: UnitOfWork, metadata: ClientMetadata) -> Client:
     return client
 
 
-def _ensure_secret(work: UnitOfWork, client: Client, kept: str | None) -> str:
+def ensure_secret(work: UnitOfWork, client: Client, kept: str | None) -> str:
+    """The client's secret: the kept one if it still fits, else a new one and no other."""
     if kept is not None and verify_client_secret(work, client, kept):
         return kept
     return rotate_client_secret(work, client, overlap_seconds=0)
 
 
-def _ensure_password(work: UnitOfWork, kept: str | None) -> str:
+def ensure_password(work: UnitOfWork, kept: str | None) -> str:
+    """The demo person's password, as `ensure_secret`; makes the person where there is none."""
     user = find_user_by_email(work, EMAIL)
     if user is None:
         user = create_user(work, EMAIL, name="Demo Person", claims=DEMO_CLAIMS, email_verified=True, is_demo=True)
