@@ -75,12 +75,13 @@ def public_keys() -> dict[str, Any]:
     return {"keys": [key.as_dict(private=False) for key in keys]}
 
 
-def signed(claims: Mapping[str, Any], algorithm: str, typ: str, key: Any = None, **header: Any) -> str:
+def signed(claims: Mapping[str, Any] | bytes, algorithm: str, typ: str, key: Any = None, **header: Any) -> str:
     """A compact JWS over `claims`, by the client's key for `algorithm` unless another is given."""
+    payload = claims if isinstance(claims, bytes) else json.dumps(claims).encode()
     key = key or signing_key(algorithm)
     members = {"alg": algorithm, "typ": typ, **({"kid": key.kid} if key.kid else {}), **header}
     registry = jws.JWSRegistry(algorithms=[algorithm], strict_check_header=False)
-    return jws.serialize_compact(members, json.dumps(claims).encode(), key, registry=registry)
+    return jws.serialize_compact(members, payload, key, registry=registry)
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class StoredPages:
         """
         try:
             return json.loads(self.get_text(url))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise FetchFailed("the answer is not JSON", 200) from error
 
     def post_form(self, url: str, fields: Mapping[str, str]) -> int:
