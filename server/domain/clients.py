@@ -143,6 +143,13 @@ def get_client(work: UnitOfWork, client_id: str) -> Client:
     return client
 
 
+def lock_client(work: UnitOfWork, client_id: str) -> Client | None:
+    """The client of this id, which nobody else changes or removes before this transaction ends, or None."""
+    # What points to the client may still be written meanwhile.
+    query = select(Client).where(Client.id == client_id).with_for_update(key_share=True)
+    return work.db.scalars(query.execution_options(populate_existing=True)).one_or_none()
+
+
 def list_clients(work: UnitOfWork) -> Sequence[Client]:
     """All clients, oldest first."""
     return work.db.scalars(select(Client).order_by(Client.created_at, Client.id)).all()

@@ -1,8 +1,8 @@
 """Registration access tokens: what a client manages its own registration with (RFC 7592 §3).
 
-Kept as a digest. Each change of the registration replaces the token; a client that lost the answer may retry within the
-window that refreshing has too: the successor is derived from the presented token under the deployment's keyring, so that
-the retry is answered with the same one (docs/adr/0009).
+Kept as a digest. Each change of the registration replaces the token. A client that lost the answer may retry within the
+window that refreshing has too: the successor is derived from the presented token under the deployment's keyring, so
+that the retry is answered with the same one (docs/adr/0009).
 """
 
 from __future__ import annotations
@@ -45,20 +45,23 @@ def issue_registration_token(work: UnitOfWork, client: Client) -> str:
     return token
 
 
-def verify_registration_token(work: UnitOfWork, client_id: str, presented: str) -> bool:
-    """Whether `presented` is the client's token."""
+def verify_registration_token(work: UnitOfWork, client_id: str, presented: str, *, may_be_retry: bool = False) -> bool:
+    """Whether `presented` is the client's token, or the one before it where `may_be_retry`."""
     rows = work.read(_OF_CLIENT, {"client_id": client_id})
-    digest = detached(RegistrationToken, rows[0]).token_digest if rows else ""
-    return secrets.equal(digest, secrets.digest(presented))
+    if not rows:
+        return False
+    row = detached(RegistrationToken, rows[0])
+    if secrets.equal(row.token_digest, secrets.digest(presented)):
+        return True
+    return may_be_retry and _find_retry(work, row, presented) is not None
 
 
 def rotate_registration_token(work: UnitOfWork, client_id: str, presented: str) -> str | None:
     """Replaces the client's token and returns the new one; None when `presented` is neither it nor its predecessor.
 
-    The row is locked: of several changes at once each is made on what the one before left.
+    The caller has locked the client: of several changes at once each is made on what the one before left.
     """
-    query = select(RegistrationToken).where(RegistrationToken.client_id == client_id).with_for_update()
-    row = work.db.scalars(query.execution_options(populate_existing=True)).one_or_none()
+    row = work.db.get(RegistrationToken, client_id, populate_existing=True)
     if row is None:
         return None
     if not secrets.equal(row.token_digest, secrets.digest(presented)):
@@ -72,7 +75,8 @@ def rotate_registration_token(work: UnitOfWork, client_id: str, presented: str) 
 
 def _find_retry(work: UnitOfWork, row: RegistrationToken, presented: str) -> str | None:
     """The present token, if it is the successor of `presented` and so new that the answer may have been lost."""
-    if (work.now - row.created_at).total_seconds() > work.settings.refresh_replay_window:
+    window = work.settings.refresh_replay_window
+    if window == 0 or (work.now - row.created_at).total_seconds() > window:
         return None
     # The keyring may have got another active key since.
     for name in work.runtime.keyring.names:

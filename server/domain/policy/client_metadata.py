@@ -22,6 +22,70 @@ RESPONSE_TYPES: Final = (
 AUTH_METHODS: Final = ("client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt", "none")
 SUBJECT_TYPES: Final = ("public", "pairwise")
 APPLICATION_TYPES: Final = ("web", "native")
+#: How tokens to the client, and its request objects, are encrypted: the member of the key, and of the content.
+ENCRYPTIONS: Final = (
+    ("id_token_encrypted_response_alg", "id_token_encrypted_response_enc"),
+    ("userinfo_encrypted_response_alg", "userinfo_encrypted_response_enc"),
+    ("authorization_encrypted_response_alg", "authorization_encrypted_response_enc"),
+    ("request_object_encryption_alg", "request_object_encryption_enc"),
+)
+#: What a client may say of itself, in the order in which it is shown.
+MEMBERS: Final = (
+    "client_name",
+    "application_type",
+    "token_endpoint_auth_method",
+    "token_endpoint_auth_signing_alg",
+    "grant_types",
+    "response_types",
+    "redirect_uris",
+    "post_logout_redirect_uris",
+    "scope",
+    "client_uri",
+    "logo_uri",
+    "policy_uri",
+    "tos_uri",
+    "contacts",
+    "jwks",
+    "jwks_uri",
+    "subject_type",
+    "sector_identifier_uri",
+    "id_token_signed_response_alg",
+    "id_token_encrypted_response_alg",
+    "id_token_encrypted_response_enc",
+    "userinfo_signed_response_alg",
+    "userinfo_encrypted_response_alg",
+    "userinfo_encrypted_response_enc",
+    "request_object_signing_alg",
+    "request_object_encryption_alg",
+    "request_object_encryption_enc",
+    "authorization_signed_response_alg",
+    "authorization_encrypted_response_alg",
+    "authorization_encrypted_response_enc",
+    "request_uris",
+    "default_max_age",
+    "require_auth_time",
+    "default_acr_values",
+    "initiate_login_uri",
+    "backchannel_logout_uri",
+    "backchannel_logout_session_required",
+    "frontchannel_logout_uri",
+    "frontchannel_logout_session_required",
+    "software_id",
+    "software_version",
+)
+#: What the operator alone decides.
+OWN_MEMBERS: Final = (
+    "client_type",
+    "access_token_signed_response_alg",
+    "require_pkce",
+    "rotate_refresh_tokens",
+    "refresh_token_policy",
+    "id_token_claims",
+    "strict_assertion_audience",
+    "is_first_party",
+    "may_introspect_any",
+    "registered_dynamically",
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +94,6 @@ class ClientDefaults:
 
     token_endpoint_auth_method: str
     grant_types: tuple[str, ...]
-    response_types: tuple[str, ...]
     scope: str
     application_type: Literal["web", "native"] = "web"
 
@@ -39,17 +102,17 @@ _CODE: Final = ("authorization_code", "refresh_token")
 _SIGN_IN: Final = "openid profile email offline_access"
 
 DEFAULTS: Final[dict[ClientType, ClientDefaults]] = {
-    "web": ClientDefaults("client_secret_basic", _CODE, ("code",), _SIGN_IN),
-    "spa": ClientDefaults("none", _CODE, ("code",), _SIGN_IN),
-    "native": ClientDefaults("none", _CODE, ("code",), _SIGN_IN, "native"),
-    "machine": ClientDefaults("client_secret_basic", ("client_credentials",), (), ""),
+    "web": ClientDefaults("client_secret_basic", _CODE, _SIGN_IN),
+    "spa": ClientDefaults("none", _CODE, _SIGN_IN),
+    "native": ClientDefaults("none", _CODE, _SIGN_IN, "native"),
+    "machine": ClientDefaults("client_secret_basic", ("client_credentials",), ""),
     # The device grant itself arrives with its endpoint; until then such a client can only be registered.
-    "device": ClientDefaults("none", ("refresh_token",), (), _SIGN_IN, "native"),
+    "device": ClientDefaults("none", ("refresh_token",), _SIGN_IN, "native"),
 }
 
 
 def in_order(response_type: str) -> str:
-    """The response type with its words in alphabetical order: their order means nothing (OAuth Multiple Response §3)."""
+    """The response type with its words in alphabetical order: their order means nothing (RFC 6749 §3.1.1)."""
     return " ".join(sorted(response_type.split()))
 
 
