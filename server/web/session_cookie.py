@@ -2,6 +2,10 @@
 
 On http://localhost the prefix and `Secure` are left off, as Safari would not keep the cookie; a deployment on any other
 host must be https.
+
+Beside it stands a second cookie, which opens nothing: the browser's state, for the script of our frame in clients'
+pages (`protocol/session_management.py`). That script has to read it, in frames of other sites, so it is neither
+HttpOnly nor bound to our own site.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ from flask import Flask, Response, g, request
 from server.config import Settings
 from server.domain.errors import Denied
 from server.domain.sessions import SESSION_CHANGED, Browser, create_browser, find_browser, find_superseded_browser
+from server.protocol.session_management import browser_state
 from server.web.context import current_gatepost, current_work
 
 
@@ -21,9 +26,15 @@ def cookie_name(settings: Settings) -> str:
     return "__Host-gatepost" if settings.is_https else "gatepost"
 
 
+def state_cookie_name(settings: Settings) -> str:
+    """The name of the cookie that tells our frame the browser's state."""
+    return f"{cookie_name(settings)}-state"
+
+
 def register(app: Flask) -> None:
-    """Writes the cookie when a request made or rotated it."""
+    """Writes the cookies when a request made or changed what they tell."""
     app.after_request(_write_cookie)
+    app.after_request(_write_state)
 
 
 def browser_secret() -> str | None:
@@ -100,5 +111,28 @@ def _write_cookie(response: Response) -> Response:
             secure=settings.is_https,
             httponly=True,
             samesite="Lax",
+        )
+    return response
+
+
+def _write_state(response: Response) -> Response:
+    """Tells the frame what the browser's state is now, if that is not what it was told before.
+
+    A browser that nobody ever signed in on has nothing to tell: no client has been told a state of it.
+    """
+    browser = cast(Browser | None, g.get("browser"))
+    if browser is None or browser.secret_replaced_at is None or response.status_code >= 400 or request.method == "HEAD":
+        return response
+    settings = current_gatepost().runtime.settings
+    state = browser_state(browser)
+    if request.cookies.get(state_cookie_name(settings)) != state:
+        response.set_cookie(
+            state_cookie_name(settings),
+            state,
+            max_age=settings.session_lifetime,
+            path="/",
+            secure=settings.is_https,
+            # Browsers take None only together with Secure.
+            samesite="None" if settings.is_https else "Lax",
         )
     return response

@@ -1,0 +1,84 @@
+"""The end session endpoint: who asks to sign out whom, and where to go then (OpenID Connect RP-Initiated Logout 1.0).
+
+An ID token of ours that comes back proves that its client asks, and for which session. Without one, or with one of
+another session, the person is asked first (§2): so nobody is signed out by a link they did not mean to follow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import urlencode
+
+from server.domain.clients import Client, find_client
+from server.domain.unit_of_work import UnitOfWork
+from server.infra.jose import InvalidToken
+from server.protocol.errors import InvalidRequest
+from server.protocol.request import Parameters
+from server.protocol.tokens.id_token import verify_id_token_hint
+
+#: What a request is made of; `logout_hint` and `ui_locales` are taken and have no effect.
+PARAMETERS: Final = ("id_token_hint", "client_id", "post_logout_redirect_uri", "state", "logout_hint", "ui_locales")
+
+
+@dataclass(frozen=True)
+class EndSessionRequest:
+    """A checked request."""
+
+    #: Who asks, as far as it is known.
+    client: Client | None = None
+    #: The `sid` of a genuine ID token of that client, which may have expired.
+    session_id: str | None = None
+    #: One of the client's own post-logout redirect URIs, character by character.
+    redirect_uri: str | None = None
+    state: str | None = None
+
+    @property
+    def target(self) -> str | None:
+        """Where the browser goes in the end (§3): the URI as registered, and the `state` if there is one."""
+        if self.redirect_uri is None or self.state is None:
+            return self.redirect_uri
+        separator = "&" if "?" in self.redirect_uri else "?"
+        return self.redirect_uri + separator + urlencode({"state": self.state})
+
+    def as_fields(self) -> dict[str, str]:
+        """What the confirmation page carries along, to be checked again when it comes back."""
+        client_id = self.client.id if self.client is not None else None
+        found = {"client_id": client_id, "post_logout_redirect_uri": self.redirect_uri, "state": self.state}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def check_request(work: UnitOfWork, parameters: Parameters) -> EndSessionRequest:
+    """Checks what a client, or anybody, asks (§2, §3).
+
+    Raises:
+        InvalidRequest: when the request contradicts itself or names a URI that its client did not register.
+    """
+    parameters.check_not_repeated()
+    hint = parameters.get("id_token_hint")
+    try:
+        claims = verify_id_token_hint(work, hint) if hint is not None else {}
+    except InvalidToken:
+        # Forged, or older than any key we still have. Nothing is believed then, neither who asks nor where to go (§4);
+        # the person may still wish to sign out.
+        return EndSessionRequest()
+    client = _client_of(work, parameters.get("client_id"), claims.get("aud"))
+    redirect_uri = parameters.get("post_logout_redirect_uri")
+    if client is None:
+        # Whose URI it would be, nobody knows: it is not gone to (§3).
+        return EndSessionRequest()
+    if redirect_uri is not None and redirect_uri not in client.post_logout_redirect_uris:
+        error = InvalidRequest(
+            "The post_logout_redirect_uri is not registered for this client.", parameter="post_logout_redirect_uri"
+        )
+        error.client = client
+        raise error
+    return EndSessionRequest(client, claims.get("sid"), redirect_uri, parameters.get("state"))
+
+
+def _client_of(work: UnitOfWork, named: str | None, audience: str | None) -> Client | None:
+    if named is not None and audience is not None and named != audience:
+        raise InvalidRequest("The id_token_hint was issued to another client.", parameter="client_id")
+    client_id = audience or named
+    client = find_client(work, client_id) if client_id is not None else None
+    return client if client is not None and client.disabled_at is None else None
