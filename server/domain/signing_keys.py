@@ -13,7 +13,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from sqlalchemy import Index, select, text
+from sqlalchemy import Index, bindparam, select, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.domain import audit_log
@@ -175,8 +175,8 @@ def signing_key(work: UnitOfWork, algorithm: str, at: datetime | None = None) ->
 
 def _signers(work: UnitOfWork, algorithm: str) -> Sequence[tuple[datetime, StoredSigningKey]]:
     """The keys that sign or signed, and since when: first the active one, then the latest."""
-    signers = [(key.activated_at, key) for key in kept_keys(work) if key.algorithm == algorithm and key.activated_at]
-    return sorted(signers, key=lambda signer: (signer[1].state == KeyState.ACTIVE, signer[0]), reverse=True)
+    keys = [detached(StoredSigningKey, row) for row in work.read(_SIGNERS, {"algorithm": algorithm})]
+    return [(key.activated_at, key) for key in keys if key.activated_at and key.private_encrypted]
 
 
 def _parse(work: UnitOfWork, stored: StoredSigningKey) -> jose.SigningKey:
@@ -189,11 +189,13 @@ def _parse(work: UnitOfWork, stored: StoredSigningKey) -> jose.SigningKey:
 
 def published_keys(work: UnitOfWork) -> list[dict[str, Any]]:
     """The public JWKs that tokens verify with: what signs, what will sign, what may still have to be verified."""
-    return [
-        key.public_jwk
-        for key in kept_keys(work)
-        if key.algorithm not in ENCRYPTION_ALGORITHMS and not is_over(work, key)
-    ]
+
+    def load() -> Sequence[tuple[dict[str, Any], datetime | None]]:
+        return [(row.public_jwk, row.remove_after) for row in work.read(_VERIFYING_KEYS, {})]
+
+    now = work.now
+    keys = work.from_registry("verifying_keys", load) or ()
+    return [public_jwk for public_jwk, remove_after in keys if remove_after is None or remove_after > now]
 
 
 def jwk_set(work: UnitOfWork) -> list[dict[str, Any]]:
@@ -224,6 +226,16 @@ def next_removal(work: UnitOfWork) -> datetime | None:
     return min((key.remove_after for key in kept_keys(work) if key.remove_after is not None), default=None)
 
 
+_SIGNERS: Final = (
+    select(*columns_of(StoredSigningKey))
+    .where(StoredSigningKey.algorithm == bindparam("algorithm"), StoredSigningKey.state.in_(PUBLISHED))
+    .order_by(StoredSigningKey.state, StoredSigningKey.activated_at.desc())
+)
+_VERIFYING_KEYS: Final = (
+    select(StoredSigningKey.public_jwk, StoredSigningKey.remove_after)
+    .where(StoredSigningKey.algorithm.in_(jose.SIGNING_ALGORITHMS), StoredSigningKey.state.in_(PUBLISHED))
+    .order_by(StoredSigningKey.state, StoredSigningKey.created_at.desc())
+)
 _KEPT_KEYS: Final = (
     select(*columns_of(StoredSigningKey))
     .where(StoredSigningKey.state.in_(PUBLISHED))

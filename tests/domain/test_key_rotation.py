@@ -12,26 +12,48 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from server.domain.audit_events import AuditEvent
 from server.domain.errors import Conflict, Denied, NotFound
 from server.domain.key_rotation import (
+    Due,
+    find_due,
+    follow_schedule,
     import_key,
+    is_known_to_verifiers,
     prepare_next_key,
     remove_retired_keys,
     retire_key,
+    rotate_in_emergency,
     rotate_key,
 )
-from server.domain.signing_keys import KeyState, StoredSigningKey, find_key, get_key, published_keys, signing_key
+from server.domain.signing_keys import (
+    KeyState,
+    StoredSigningKey,
+    decryption_keys,
+    find_key,
+    generate_key,
+    get_key,
+    jwk_set,
+    list_keys,
+    published_keys,
+    signing_key,
+)
 from server.domain.unit_of_work import UnitOfWork
-from server.infra import jose
+from server.infra import jose, jwe
 from server.infra.jose import InvalidToken
+from server.web.oauth.well_known import JWKS_MAX_AGE
 from tests.domain.factories import audited, last_audited
 from tests.support.application import Gatepost
 from tests.support.clock import FrozenClock
 
 RETIREMENT = 7200
+DAY = 86400
+ROTATION = 30 * DAY
+#: A day, and what caches on the way and a late replica may add.
+NOTICE = DAY + 960
+NOTHING = Due((), (), ())
 
 
 @pytest.fixture
 def gatepost(make_gatepost: Callable[..., Gatepost]) -> Gatepost:
-    return make_gatepost(signing_key_retirement=RETIREMENT)
+    return make_gatepost(signing_key_retirement=RETIREMENT, signing_key_rotation=ROTATION)
 
 
 @pytest.fixture
@@ -72,7 +94,7 @@ def test_new_key_signs_at_once_and_the_old_one_retires_when_none_was_prepared(wo
     for token in (before, after):
         assert jose.verify(token, published_keys(work))
     row = last_audited(work, AuditEvent.SIGNING_KEY_ROTATED)
-    assert row.details == {"kid": new.kid, "algorithm": "ES256"}
+    assert row.details == {"kid": new.kid, "algorithm": "ES256", "emergency": False}
 
 
 def test_prepared_key_is_published_first_and_signs_after_the_rotation(work: UnitOfWork, clock: FrozenClock) -> None:
@@ -196,3 +218,225 @@ def test_import_is_refused_when_the_key_does_not_fit_the_algorithm(
 ) -> None:
     with pytest.raises(ValueError, match=algorithm):
         import_key(work, pem, algorithm)
+
+
+# ------------------------------------------------------------------------------------------------------------ emergency
+
+
+@pytest.mark.spec("R-14")
+def test_new_key_signs_and_all_others_are_out_at_once_in_an_emergency(work: UnitOfWork, clock: FrozenClock) -> None:
+    retiring = active(work)
+    old_token = sign(work)
+    leaked = rotate_key(work, "ES256")
+    token = sign(work)
+    waiting = prepare_next_key(work, "ES256")
+    others = {active(work, algorithm).kid for algorithm in ("RS256", "PS256", "EdDSA")}
+    clock.advance(60)
+    fresh = rotate_in_emergency(work, "ES256")
+    assert (fresh.state, fresh.activated_at) == (KeyState.ACTIVE, work.now)
+    assert fresh.kid not in {retiring.kid, leaked.kid, waiting.kid}
+    assert published(work) == {fresh.kid} | others
+    for stored in (retiring, leaked, waiting):
+        assert (stored.state, stored.private_encrypted) == (KeyState.REMOVED, None)
+    for dead in (old_token, token):
+        with pytest.raises(InvalidToken):
+            jose.verify(dead, published_keys(work))
+    assert jose.peek_header(sign(work))["kid"] == fresh.kid
+    assert jose.verify(sign(work), published_keys(work))
+    row = last_audited(work, AuditEvent.SIGNING_KEY_ROTATED)
+    assert row.details == {"kid": fresh.kid, "algorithm": "ES256", "emergency": True}
+    retired = [row.details["kid"] for row in audited(work, AuditEvent.SIGNING_KEY_RETIRED)]
+    assert sorted(retired) == sorted([retiring.kid, leaked.kid, waiting.kid])
+
+
+@pytest.mark.spec("R-14")
+def test_leaked_private_key_is_in_no_memory_either_after_an_emergency(work: UnitOfWork) -> None:
+    sign(work)
+    leaked = active(work).kid
+    assert leaked in work.runtime.parsed_keys
+    rotate_in_emergency(work, "ES256")
+    jwk_set(work)
+    assert leaked not in work.runtime.parsed_keys
+
+
+@pytest.mark.spec("R-14")
+def test_what_was_encrypted_to_a_leaked_key_is_not_opened_any_more(work: UnitOfWork) -> None:
+    token = jwe.encrypt("a request", jwk_set(work), "ECDH-ES", "A256GCM")
+    fresh = rotate_in_emergency(work, "ECDH-ES")
+    assert fresh.kid in {key["kid"] for key in jwk_set(work)}
+    with pytest.raises(InvalidToken):
+        jwe.decrypt(token, decryption_keys(work))
+
+
+# ------------------------------------------------------------------------------------------------------------- at once
+
+
+@pytest.mark.spec("R-15")
+def test_rotation_that_somebody_else_did_meanwhile_is_not_repeated(work: UnitOfWork) -> None:
+    before = active(work).kid
+    first = rotate_key(work, "ES256", replacing=before)
+    assert rotate_key(work, "ES256", replacing=before) is first
+    assert rotate_key(work, "ES256", replacing=first.kid) is not first
+    assert len(audited(work, AuditEvent.SIGNING_KEY_ROTATED)) == 2
+
+
+@pytest.mark.spec("R-15")
+def test_no_key_id_is_ever_used_again(work: UnitOfWork) -> None:
+    before = {stored.kid for stored in list_keys(work)}
+    for _ in range(20):
+        rotate_in_emergency(work, "EdDSA")
+    kids = [stored.kid for stored in list_keys(work)]
+    assert len(kids) == len(set(kids)) == len(before) + 20
+    assert [stored.state for stored in list_keys(work) if stored.algorithm == "EdDSA"].count(KeyState.ACTIVE) == 1
+
+
+def test_spare_key_is_taken_when_a_new_one_is_needed(work: UnitOfWork) -> None:
+    spares = [generate_key("ES256") for _ in range(3)]
+    assert rotate_key(work, "ES256", spares[0]).kid == spares[0].kid
+    assert prepare_next_key(work, "ES256", spares[1]).kid == spares[1].kid
+    assert rotate_in_emergency(work, "ES256", spares[2]).kid == spares[2].kid
+
+
+# ------------------------------------------------------------------------------------------------------------- schedule
+
+
+def follow(work: UnitOfWork) -> Due:
+    """One round of one replica."""
+    return follow_schedule(work, {algorithm: generate_key(algorithm) for algorithm in find_due(work).wanting})
+
+
+@pytest.mark.spec("R-13")
+def test_next_key_is_published_a_day_and_a_quarter_of_an_hour_before_it_signs(
+    work: UnitOfWork, clock: FrozenClock
+) -> None:
+    old = active(work)
+    clock.advance(ROTATION - NOTICE - 1)
+    assert follow(work) == NOTHING
+    clock.advance(1)
+    assert follow(work).wanting == jose.SIGNING_ALGORITHMS
+    following = find_key(work, "ES256", KeyState.NEXT)
+    assert following is not None
+    assert following.kid in published(work)
+    assert jose.peek_header(sign(work))["kid"] == old.kid
+    assert follow(work) == NOTHING
+    clock.advance(NOTICE - 1)
+    assert follow(work) == NOTHING
+    clock.advance(1)
+    assert follow(work).ready == jose.SIGNING_ALGORITHMS
+    assert jose.peek_header(sign(work))["kid"] == following.kid
+    assert (old.state, old.remove_after) == (KeyState.RETIRING, work.now + timedelta(seconds=RETIREMENT))
+    assert is_known_to_verifiers(work, following)
+
+
+@pytest.mark.spec("R-13")
+def test_notice_is_longer_than_caches_on_the_way_add(work: UnitOfWork) -> None:
+    assert NOTICE - work.settings.signing_key_publication >= JWKS_MAX_AGE
+
+
+@pytest.mark.spec("R-13")
+def test_late_next_key_is_still_published_long_enough_when_nobody_swept_for_months(
+    work: UnitOfWork, clock: FrozenClock
+) -> None:
+    clock.advance(10 * ROTATION)
+    assert follow(work).wanting
+    clock.advance(NOTICE - 1)
+    assert "ES256" not in follow(work).ready
+    clock.advance(1)
+    assert follow(work).ready == jose.SIGNING_ALGORITHMS
+
+
+@pytest.mark.spec("R-13")
+def test_prepared_key_waits_for_the_end_of_the_active_ones_turn(work: UnitOfWork, clock: FrozenClock) -> None:
+    prepared = prepare_next_key(work, "ES256")
+    clock.advance(ROTATION - 1)
+    follow(work)
+    assert prepared.state == KeyState.NEXT
+    clock.advance(1)
+    assert follow(work).ready == ("ES256",)
+    assert active(work) is prepared
+
+
+@pytest.mark.spec("R-13")
+def test_retired_key_leaves_by_itself(work: UnitOfWork, clock: FrozenClock) -> None:
+    old = active(work)
+    rotate_key(work, "ES256")
+    clock.advance(RETIREMENT - 1)
+    assert follow(work) == NOTHING
+    clock.advance(1)
+    assert follow(work) == Due((), (), ("ES256",))
+    assert (old.state, old.private_encrypted) == (KeyState.REMOVED, None)
+    assert follow(work) == NOTHING
+
+
+def test_key_that_others_encrypt_to_is_replaced_at_once_and_decrypts_for_a_while(
+    work: UnitOfWork, clock: FrozenClock
+) -> None:
+    old = active(work, "RSA-OAEP-256")
+    clock.advance(ROTATION - 1)
+    token = jwe.encrypt("a request", jwk_set(work), "RSA-OAEP-256", "A256GCM")
+    assert "RSA-OAEP-256" not in find_due(work).wanting
+    clock.advance(1)
+    assert {"RSA-OAEP-256", "ECDH-ES"} <= set(follow(work).wanting)
+    assert active(work, "RSA-OAEP-256").kid in {key["kid"] for key in jwk_set(work)}
+    assert old.kid not in {key["kid"] for key in jwk_set(work)}
+    # Whoever read the JWKS just before may use it as long as a verifier may.
+    assert old.remove_after == work.now + timedelta(seconds=NOTICE)
+    clock.advance(NOTICE - 1)
+    assert jwe.decrypt(token, decryption_keys(work)) == "a request"
+    clock.advance(1)
+    follow(work)
+    assert (old.state, old.private_encrypted) == (KeyState.REMOVED, None)
+    with pytest.raises(InvalidToken):
+        jwe.decrypt(token, decryption_keys(work))
+
+
+def test_nothing_is_due_when_the_schedule_is_off_but_retired_keys_still_leave(
+    make_gatepost: Callable[..., Gatepost],
+) -> None:
+    gatepost = make_gatepost(signing_key_rotation=None)
+    with gatepost.work() as work:
+        gatepost.clock.advance(1000 * DAY)
+        assert find_due(work) == NOTHING
+        rotate_key(work, "ES256")
+        gatepost.clock.advance(2 * DAY)
+        assert find_due(work) == Due((), (), ("ES256",))
+
+
+@pytest.mark.spec("R-13")
+def test_old_key_stays_as_long_as_its_last_tokens_when_they_live_as_long_as_it_may_stay(
+    make_gatepost: Callable[..., Gatepost],
+) -> None:
+    gatepost = make_gatepost(signing_key_retirement=3600)
+    with gatepost.work() as work:
+        old = active(work)
+        rotate_key(work, "ES256")
+        # A replica may sign with the old key for a moment after the rotation.
+        assert old.remove_after == work.now + timedelta(seconds=3600 + 960)
+
+
+@pytest.mark.spec("R-15")
+def test_replica_that_comes_late_finds_everything_done(work: UnitOfWork, clock: FrozenClock) -> None:
+    clock.advance(ROTATION - NOTICE)
+    spares = {algorithm: generate_key(algorithm) for algorithm in find_due(work).wanting}
+    assert follow(work).wanting
+    kids = {stored.kid for stored in list_keys(work)}
+    assert follow_schedule(work, spares) == NOTHING
+    assert {stored.kid for stored in list_keys(work)} == kids
+
+
+def test_what_no_key_was_made_for_waits_for_the_next_round(work: UnitOfWork, clock: FrozenClock) -> None:
+    clock.advance(ROTATION - NOTICE)
+    assert follow_schedule(work, {"ES256": generate_key("ES256")}).wanting == ("ES256",)
+    assert find_due(work).wanting == ("RS256", "PS256", "EdDSA")
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "waits", "is_known"), [("ES256", DAY - 1, False), ("ES256", DAY, True), ("ECDH-ES", 0, True)]
+)
+def test_verifiers_know_a_key_when_it_was_published_for_a_day(
+    work: UnitOfWork, clock: FrozenClock, algorithm: str, waits: int, is_known: bool
+) -> None:
+    if waits:
+        prepare_next_key(work, algorithm)
+        clock.advance(waits)
+    assert is_known_to_verifiers(work, rotate_key(work, algorithm)) is is_known

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 
-from server.domain import audit_chain
+from server.domain import audit_chain, key_rotation, signing_keys
+from server.domain.audit_events import AuditEvent
 from server.domain.housekeeping import BATCH, remove
 from server.domain.login_attempts import LoginAttempts, spend_attempt
 from server.domain.policy.lockout import Budget
+from server.domain.signing_keys import KeyState
+from server.infra import jose
 from server.infra.database import database_url
 from server.web import background
 from server.web.background import Sweeper
@@ -115,3 +118,65 @@ def test_audit_rows_are_sealed_though_nothing_was_swept(gatepost: Gatepost) -> N
     with gatepost.work() as work:
         assert audit_chain.find_head(work) is not None
         assert audit_chain.seal(work) == 0
+
+
+@pytest.mark.spec("R-13")
+def test_keys_rotate_by_themselves_round_after_round(gatepost: Gatepost, caplog: pytest.LogCaptureFixture) -> None:
+    with gatepost.work() as work:
+        before = {(key.algorithm, key.state): key.kid for key in signing_keys.kept_keys(work)}
+    gatepost.clock.advance(89 * 86400)
+    with caplog.at_level(logging.INFO, "server.web.background"):
+        Sweeper(gatepost.runtime).sweep_all()
+    with gatepost.work() as work:
+        following = {key.algorithm: key.kid for key in signing_keys.kept_keys(work) if key.state == KeyState.NEXT}
+    assert set(following) == set(jose.SIGNING_ALGORITHMS)
+    gatepost.clock.advance(86400 + 960)
+    Sweeper(gatepost.runtime).sweep_all()
+    with gatepost.work() as work:
+        after = {(key.algorithm, key.state): key.kid for key in signing_keys.kept_keys(work)}
+        for algorithm, kid in following.items():
+            assert after[algorithm, KeyState.ACTIVE] == kid
+            assert after[algorithm, KeyState.RETIRING] == before[algorithm, KeyState.ACTIVE]
+    assert caplog.records[0].args == (jose.SIGNING_ALGORITHMS, (), ())
+    rotated = gatepost.audit_rows(AuditEvent.SIGNING_KEY_ROTATED)
+    assert {row.actor_id for row in rotated} == {"housekeeping"}
+
+
+@pytest.mark.spec("R-15")
+def test_one_replica_changes_keys_when_all_find_them_due_at_once(gatepost: Gatepost) -> None:
+    gatepost.clock.advance(89 * 86400)
+    for _ in range(2):
+        sweepers = [threading.Thread(target=Sweeper(gatepost.runtime).sweep_all) for _ in range(4)]
+        for sweeper in sweepers:
+            sweeper.start()
+        for sweeper in sweepers:
+            sweeper.join(60)
+        gatepost.clock.advance(86400 + 960)
+    with gatepost.work() as work:
+        active = [key.algorithm for key in signing_keys.kept_keys(work) if key.state == KeyState.ACTIVE]
+    assert sorted(active) == sorted(signing_keys.ALGORITHMS)
+    created = gatepost.audit_rows(AuditEvent.SIGNING_KEY_CREATED)
+    assert len(created) == len(signing_keys.ALGORITHMS) + len(jose.SIGNING_ALGORITHMS) + 2
+    assert len(gatepost.audit_rows(AuditEvent.SIGNING_KEY_ROTATED)) == len(signing_keys.ALGORITHMS)
+
+
+def test_keys_stay_when_the_one_who_changes_them_is_killed_midway(
+    gatepost: Gatepost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gatepost.clock.advance(91 * 86400)
+    Sweeper(gatepost.runtime).sweep_all()
+    gatepost.clock.advance(86400 + 960)
+
+    def die(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(key_rotation, "remove_retired_keys", die)
+    with gatepost.work() as work:
+        before = [(key.kid, key.state) for key in signing_keys.kept_keys(work)]
+    with pytest.raises(KeyboardInterrupt):
+        Sweeper(gatepost.runtime).sweep_all()
+    with gatepost.work() as work:
+        assert [(key.kid, key.state) for key in signing_keys.kept_keys(work)] == before
+    monkeypatch.undo()
+    Sweeper(gatepost.runtime).sweep_all()
+    assert len(gatepost.audit_rows(AuditEvent.SIGNING_KEY_ROTATED)) == len(signing_keys.ALGORITHMS)
