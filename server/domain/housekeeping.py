@@ -8,35 +8,64 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, delete, exists, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
+from server.domain import audit_log
 from server.domain.access_tokens import RevokedAccessToken
+from server.domain.audit_events import AuditEvent
 from server.domain.authorization_codes import AuthorizationCode
 from server.domain.authorization_requests import AuthorizationRequest
 from server.domain.client_secrets import ClientSecret
+from server.domain.clients import Client
+from server.domain.consents import Consent
 from server.domain.grants import Grant
+from server.domain.initial_access_tokens import InitialAccessToken
 from server.domain.login_attempts import LoginAttempts
+from server.domain.outbox import OutboxMessage
 from server.domain.refresh_tokens import RefreshToken
 from server.domain.sessions import Browser, Session
 from server.domain.unit_of_work import UnitOfWork
+from server.domain.used_assertions import UsedAssertion
 from server.infra.database import Base, count_changed
 
 BATCH: Final = 500
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
+#: How long an initial access token that is used up or expired is still listed.
+_TOKEN_MEMORY: Final = timedelta(days=14)
 #: How long a signed-out person is still offered in the account chooser.
 _CHOOSER_MEMORY: Final = timedelta(days=14)
 
 #: The table, the column that names its rows, and the condition under which they may go.
-Rule = tuple[type[Base], InstrumentedAttribute[str], Callable[[UnitOfWork], ColumnElement[bool]]]
+Rule = tuple[type[Base], InstrumentedAttribute[Any], Callable[[UnitOfWork], ColumnElement[bool]]]
 
 
 def _is_over(work: UnitOfWork) -> ColumnElement[bool]:
     """Whether nothing that points to the grant can be valid: its access tokens have expired too."""
     since = work.now - timedelta(seconds=work.settings.access_token_lifetime) - _DAY
     return or_(Grant.expires_at < since, Grant.revoked_at < since)
+
+
+def _is_unused(work: UnitOfWork) -> ColumnElement[bool]:
+    """Whether a client that registered itself long ago has nobody who ever allowed it anything."""
+    since = work.now - timedelta(days=work.settings.registration_unused_days)
+    return and_(
+        Client.registered_dynamically,
+        Client.updated_at < since,
+        ~exists().where(Consent.client_id == Client.id),
+        ~exists().where(Grant.client_id == Client.id),
+    )
+
+
+def _is_used_up(work: UnitOfWork) -> ColumnElement[bool]:
+    """Whether an initial access token registers nobody any more; the operator still sees it for a while."""
+    since = work.now - _TOKEN_MEMORY
+    return or_(
+        InitialAccessToken.expires_at < since,
+        and_(InitialAccessToken.uses_left == 0, InitialAccessToken.created_at < since),
+    )
 
 
 RULES: Final[dict[str, Rule]] = {
@@ -80,6 +109,11 @@ RULES: Final[dict[str, Rule]] = {
         lambda work: ClientSecret.expires_at < work.now - _CHOOSER_MEMORY,
     ),
     "login_attempts": (LoginAttempts, LoginAttempts.bucket, lambda work: LoginAttempts.window_ends_at < work.now),
+    "used_assertions": (UsedAssertion, UsedAssertion.id, lambda work: UsedAssertion.expires_at < work.now),
+    # Whoever delivers them gives them up before; these are what nobody came for.
+    "outbox": (OutboxMessage, OutboxMessage.id, lambda work: OutboxMessage.expires_at < work.now - _HOUR),
+    "initial_access_tokens": (InitialAccessToken, InitialAccessToken.id, _is_used_up),
+    "clients": (Client, Client.id, _is_unused),
 }
 
 
@@ -89,17 +123,20 @@ def sweep(work: UnitOfWork, batch: int = BATCH) -> dict[str, int]:
     return {name: count for name, count in removed.items() if count}
 
 
-def find_due(work: UnitOfWork, name: str, batch: int = BATCH) -> Sequence[str]:
+def find_due(work: UnitOfWork, name: str, batch: int = BATCH) -> Sequence[Any]:
     """The keys of at most `batch` rows that may go; only read, so that the search locks nothing."""
     _, column, condition = RULES[name]
     return work.db.scalars(select(column).where(condition(work)).limit(batch)).all()
 
 
-def remove(work: UnitOfWork, name: str, keys: Sequence[str]) -> int:
+def remove(work: UnitOfWork, name: str, keys: Sequence[Any]) -> int:
     """Removes those of the rows that still may go; returns how many did."""
     if not keys:
         return 0
     table, column, condition = RULES[name]
     # Whoever else is sweeping takes other rows.
     due = select(column).where(column.in_(keys), condition(work)).with_for_update(skip_locked=True)
-    return count_changed(work.db, delete(table).where(column.in_(work.db.scalars(due).all())))
+    found = work.db.scalars(due).all()
+    for client_id in found if table is Client else ():
+        audit_log.record(work, AuditEvent.CLIENT_DELETED, client_id=client_id, reason="unused")
+    return count_changed(work.db, delete(table).where(column.in_(found)))
