@@ -34,9 +34,8 @@ MEBIBYTE = 1024
 def run_malformed(folder: Path, requests: int, connections: int, number: int, database: dict[str, str]) -> None:
     """Sends `requests` in this process and over `connections` to `gatepost serve`."""
     started = time.monotonic()
-    gatepost = Gatepost(folder / "inside", scopes={"notes:read": "Read your notes"}, **database)
-    gatepost.add_user()
-    world, raw, faulty, anywhere, odd = World(gatepost), Tally(), Tally(), Tally(), Tally()
+    world = World.begin(folder / "inside", **database)
+    raw, faulty, anywhere, odd = Tally(), Tally(), Tally(), Tally()
     malformed.send_odd_values(world, odd, malformed.ODD_VALUES)
     while raw.requests + faulty.requests + anywhere.requests + odd.requests < requests:
         number += 1
@@ -51,7 +50,7 @@ def run_malformed(folder: Path, requests: int, connections: int, number: int, da
         "each parameter with each odd value": odd.figures(),
         "any path": anywhere.figures(),
     }
-    gatepost.close()
+    world.gatepost.close()
     if connections:
         figures["over real connections"] = _over_connections(folder / "served", connections, number)
     # The first one would have ended the run.
@@ -71,7 +70,7 @@ def run_malformed(folder: Path, requests: int, connections: int, number: int, da
 
 def _over_connections(folder: Path, connections: int, number: int) -> dict[str, object]:
     tally, done = Tally(), 0
-    with start_server(folder) as server:
+    with start_server(folder, settings={"GATEPOST_REGISTRATION": "open"}) as server:
         raw_socket.send_bytes(server, Tally(), 100, number)
         before = raw_socket.resident_kib(server.process.pid)
         while done < connections:

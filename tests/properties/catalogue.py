@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 from tests.properties.wire import WireRequest
 from tests.support.application import Gatepost
 from tests.support.flow import VERIFIER, Flow, basic, flow_of, form_fields
+from tests.support.relying_party import ASSERTION_TYPE, public_keys, relying_party, signed
+from tests.support.stored_pages import StoredPages
 
 Pairs = list[tuple[str, str]]
 FORM = "application/x-www-form-urlencoded"
 #: Converters of the URL map, and something that fits them.
 _SAMPLES = {"request_id": "0" * 22, "path": "gatepost.css"}
+REQUEST_URI = "https://party.example/request.jwt"
+GOODBYE = "https://party.example/bye"
 
 
 @dataclass
 class Parts:
-    """A request before it is put on the wire. Values are text; `raw_query` and `raw_body` are appended as they are."""
+    """A request before it is put on the wire. Values are text; `raw_query` and `raw_body` are appended as they are.
+
+    A `document` is the body, as JSON; with `sign` it is the claims of a token that is one more parameter.
+    """
 
     method: str
     path: str
@@ -28,14 +38,22 @@ class Parts:
     headers: Pairs = field(default_factory=list)
     raw_query: str = ""
     raw_body: bytes = b""
+    document: dict[str, Any] | None = None
+    sign: Callable[[dict[str, Any]], tuple[str, str]] | None = None
 
     def on_the_wire(self, peer: str) -> WireRequest:
         """The request, encoded as clients do."""
-        query = "&".join(text for text in (urlencode(self.query, errors="replace"), self.raw_query) if text)
-        body = urlencode(self.form, errors="replace").encode() + self.raw_body
+        sent = [self.sign(self.document)] if self.document is not None and self.sign is not None else []
+        is_in_form = self.method == "POST"
+        query = urlencode([*self.query, *([] if is_in_form else sent)], errors="replace")
+        query = "&".join(text for text in (query, self.raw_query) if text)
+        body, kind = urlencode([*self.form, *(sent if is_in_form else [])], errors="replace").encode(), FORM
+        if self.document is not None and self.sign is None:
+            body, kind = json.dumps(self.document).encode() + body, "application/json"
+        body += self.raw_body
         headers = list(self.headers)
         if body and not any(name.lower() == "content-type" for name, _ in headers):
-            headers.append(("Content-Type", FORM))
+            headers.append(("Content-Type", kind))
         return WireRequest(self.method, quote_path(self.path), query, tuple(headers), body, peer)
 
 
@@ -53,11 +71,32 @@ class World:
         self.web = flow_of(gatepost, refresh_token_policy="always", **algorithms)
         self.spa = flow_of(gatepost, "spa", redirect_uris=("https://app.example/cb?tenant=one",), **algorithms)
         self.machine = flow_of(gatepost, "machine", scope="notes:read", may_introspect_any=True, **algorithms)
-        self.spa.browser = self.web.browser
+        self.party = relying_party(
+            gatepost,
+            redirect_uris=["https://party.example/cb"],
+            post_logout_redirect_uris=[GOODBYE],
+            request_uris=[REQUEST_URI],
+            token_endpoint_auth_method="private_key_jwt",
+            token_endpoint_auth_signing_alg="ES256",
+            id_token_signed_response_alg="ES256",
+            authorization_signed_response_alg="ES256",
+        )
+        StoredPages({REQUEST_URI: self.party.request_object("ES256")}).put_into(gatepost)
+        self.spa.browser = self.party.browser = self.web.browser
         self.renew()
         self.cookie = str(self.web.browser.get_cookie("gatepost").value)  # type: ignore[union-attr]
-        self.redirect_uris = (*self.web.client.redirect_uris, *self.spa.client.redirect_uris)
+        flows = (self.web, self.spa, self.party)
+        self.redirect_uris = (*(uri for flow in flows for uri in flow.client.redirect_uris), GOODBYE)
         self.requests = 0
+
+    @classmethod
+    def begin(cls, folder: Path, **settings: Any) -> World:
+        """A new deployment where anybody may register clients, and what is in use there."""
+        limits = {"registration_per_hour": 10_000_000, "registration_maximum": 10_000_000}
+        wanted = {"registration": "open", **limits, "scopes": {"notes:read": "Read your notes"}, **settings}
+        gatepost = Gatepost(folder, **wanted)
+        gatepost.add_user()
+        return cls(gatepost)
 
     def routes(self) -> list[tuple[str, str]]:
         """Every path of the application's URL map with each method it takes."""
@@ -79,6 +118,8 @@ class World:
         self.spent_token = str(self.web.redeem(self.spent_code).get_json()["refresh_token"])
         self.web.refresh(self.spent_token)
         self.tokens, self.code = self.web.tokens(), self.web.code()
+        self.party_code = self.party.code(scope="openid")
+        self.party_hint = self.party.answer(scope="openid", response_type="id_token")["id_token"]
 
     def page(self, path: str, **changes: str | None) -> dict[str, str]:
         """The hidden fields of the page at `path`, of a request that has come that far."""
@@ -163,6 +204,126 @@ def _logout(world: World) -> Parts:
     return Parts("POST", "/logout", form=_pairs(fields), headers=world.cookies())
 
 
+def _authorize_for_tokens(world: World) -> Parts:
+    wanted = {
+        "response_type": "code id_token token",
+        "response_mode": "form_post.jwt",
+        "scope": "openid",
+        "claims": '{"id_token":{"acr":{"values":["1"]},"auth_time":null},"userinfo":{"sub":null}}',
+        "acr_values": "1 2",
+        "ui_locales": "en de",
+        "claims_locales": "en",
+        "display": "popup",
+    }
+    return Parts("GET", "/oauth/authorize", _pairs(world.party.parameters(**wanted)), headers=world.cookies())
+
+
+def _authorize_by_object(world: World, method: str) -> Parts:
+    beside = _pairs({"client_id": world.party.client.id, "response_type": "code", "scope": "openid"})
+    claims: dict[str, Any] = {
+        **world.party.parameters(scope="openid"),
+        "iss": world.party.client.id,
+        "aud": [world.gatepost.settings.issuer],
+        "exp": world.party.seconds() + 300,
+        "max_age": 3600,
+        "claims": {"userinfo": {"sub": None}},
+    }
+    in_query = method == "GET"
+    return Parts(
+        method,
+        "/oauth/authorize",
+        beside if in_query else [],
+        [] if in_query else beside,
+        world.cookies(),
+        document=claims,
+        sign=lambda changed: ("request", signed(changed, "ES256", "oauth-authz-req+jwt")),
+    )
+
+
+def _authorize_by_reference(world: World) -> Parts:
+    sent = {"client_id": world.party.client.id, "response_type": "code", "scope": "openid", "request_uri": REQUEST_URI}
+    return Parts("GET", "/oauth/authorize", _pairs(sent), headers=world.cookies())
+
+
+def _redeem_with_assertion(world: World) -> Parts:
+    form = {"grant_type": "authorization_code", "code": world.party_code, "code_verifier": VERIFIER}
+    form |= {"redirect_uri": world.party.client.redirect_uris[0], "client_assertion_type": ASSERTION_TYPE}
+    claims: dict[str, Any] = {
+        "iss": world.party.client.id,
+        "sub": world.party.client.id,
+        "aud": world.gatepost.settings.issuer,
+        "jti": f"{world.requests}-{world.party_code}",
+        "iat": world.party.seconds(),
+        "exp": world.party.seconds() + 60,
+    }
+    return Parts(
+        "POST",
+        "/oauth/token",
+        form=_pairs(form),
+        document=claims,
+        sign=lambda changed: ("client_assertion", signed(changed, "ES256", "JWT")),
+    )
+
+
+def _metadata() -> dict[str, Any]:
+    return {
+        "client_name": "A new one",
+        "redirect_uris": ["https://new.example/cb", "https://new.example/other?x=1"],
+        "post_logout_redirect_uris": ["https://new.example/bye"],
+        "grant_types": ["authorization_code", "implicit", "refresh_token"],
+        "response_types": ["code", "code id_token"],
+        "application_type": "web",
+        "contacts": ["ada@example.com"],
+        "client_uri": "https://new.example/",
+        "logo_uri": "https://new.example/logo.png",
+        "policy_uri": "https://new.example/policy",
+        "jwks": public_keys(),
+        "subject_type": "pairwise",
+        "token_endpoint_auth_method": "client_secret_basic",
+        "id_token_signed_response_alg": "ES256",
+        "id_token_encrypted_response_alg": "ECDH-ES",
+        "id_token_encrypted_response_enc": "A128GCM",
+        "userinfo_signed_response_alg": "EdDSA",
+        "request_object_signing_alg": "PS256",
+        "request_uris": ["https://new.example/request.jwt#1"],
+        "default_max_age": 3600,
+        "require_auth_time": True,
+        "default_acr_values": ["1"],
+        "initiate_login_uri": "https://new.example/login",
+        "backchannel_logout_uri": "https://new.example/backchannel",
+        "backchannel_logout_session_required": True,
+        "frontchannel_logout_uri": "https://new.example/frontchannel",
+        "scope": "openid email",
+        "software_id": "x",
+        "software_version": "1",
+        "client_name#de": "Eine neue",
+    }
+
+
+def _managed(world: World, method: str) -> Parts:
+    """A request about a registration of its own, which nobody misses when it is gone."""
+    told = relying_party(world.gatepost).registration
+    headers = [("Authorization", f"Bearer {told['registration_access_token']}")]
+    parts = Parts(method, f"/oauth/register/{told['client_id']}", headers=headers)
+    if method == "PUT":
+        parts.document = {**_metadata(), "client_id": told["client_id"], "client_secret": told["client_secret"]}
+    return parts
+
+
+def _sign_out_with_hint(world: World, method: str) -> Parts:
+    """From a browser where nobody is signed in, so that the one that is stays so."""
+    sent = {
+        "id_token_hint": str(world.party_hint),
+        "client_id": world.party.client.id,
+        "post_logout_redirect_uri": GOODBYE,
+        "state": "a state",
+        "logout_hint": "ada",
+        "ui_locales": "en",
+    }
+    in_query = method == "GET"
+    return Parts(method, "/logout", _pairs(sent) if in_query else [], [] if in_query else _pairs(sent))
+
+
 def _page(path: str) -> Callable[[World], Parts]:
     return lambda world: Parts("GET", path, headers=world.cookies())
 
@@ -184,6 +345,19 @@ VALID: dict[str, Callable[[World], Parts]] = {
     "consent": _consent,
     "select account": _select_account,
     "logout": _logout,
+    "authorize for tokens": _authorize_for_tokens,
+    "authorize by a request object": lambda world: _authorize_by_object(world, "GET"),
+    "authorize by a posted request object": lambda world: _authorize_by_object(world, "POST"),
+    "authorize by request_uri": _authorize_by_reference,
+    "redeem with an assertion": _redeem_with_assertion,
+    "register": lambda world: Parts("POST", "/oauth/register", document=_metadata()),
+    "read a registration": lambda world: _managed(world, "GET"),
+    "replace a registration": lambda world: _managed(world, "PUT"),
+    "delete a registration": lambda world: _managed(world, "DELETE"),
+    "sign out with a hint": lambda world: _sign_out_with_hint(world, "GET"),
+    "sign out with a posted hint": lambda world: _sign_out_with_hint(world, "POST"),
+    "session check": _page("/oauth/check-session"),
+    "logo": lambda world: Parts("GET", f"/client-logo/{world.party.client.id}"),
     "home": _page("/"),
     "logout page": _page("/logout"),
     "login page": _page("/login"),

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 import time
 from collections import Counter
@@ -28,13 +29,15 @@ NAMES = re.findall(
     "client_id redirect_uri response_type response_mode scope state nonce code_challenge code_challenge_method prompt "
     "max_age id_token_hint login_hint acr_values ui_locales display claims request request_uri registration resource "
     "grant_type code code_verifier refresh_token client_secret client_assertion client_assertion_type token audience "
-    "token_type_hint access_token username password decision csrf_token choose remove another extra",
+    "token_type_hint access_token username password decision csrf_token choose remove another extra claims_locales "
+    "post_logout_redirect_uri logout_hint software_statement redirect_uris jwks jwks_uri sector_identifier_uri exp aud",
 )
 KNOWN_VALUES = re.findall(
     r"\S+",
     "sample-web code query form_post fragment openid S256 plain none login consent select_account 0 -1 1e9 allow "
     "authorization_code refresh_token client_credentials password rt_x ac_x bs_x eyJhbGciOiJub25lIn0.e30. . .. "
-    "http://localhost:9000/callback urn:ietf:wg:oauth:2.0:oob usr_x 0000000000000000000000",
+    "http://localhost:9000/callback urn:ietf:wg:oauth:2.0:oob usr_x 0000000000000000000000 id_token jwt fragment.jwt "
+    "pairwise private_key_jwt RS256 ECDH-ES https://[::1 https://127.0.0.1/ javascript:x {} [] {'userinfo':5} 1e400",
 )
 _ODD = (
     "",
@@ -56,6 +59,12 @@ _ODD = (
 ODD_VALUES = (
     *(CANARY + odd + CANARY for odd in _ODD),
     *("", "\0", CANARY * 1500, "9" * 400, "[" * 3000, "a " * 2500),
+)
+#: What stands in the place of a member of a JSON document.
+ODD_JSON: tuple[object, ...] = (
+    *(None, True, -1, 10**30, 1.5, [], {}, [None], [[]], [{}], {"keys": 5}, {"keys": [{}]}, {"keys": [{"kty": "RSA"}]}),
+    *("\ud800", [CANARY, "\ud800"], {CANARY: CANARY}, [CANARY] * 500, CANARY * 5000, f"https://{CANARY}.example/\0"),
+    *([f"https://{CANARY}.example/"], f"https://{CANARY}.example/", ["x"] * 9000, {"a": {"b": {"c": [CANARY]}}}),
 )
 BAD_ENCODINGS = ("%", "%zz", "%ff", "%ed%a0%80", "%c0%80", "%f5%80%80%80", "%00", "&&=&", "=", ";", "a=b;c=d", "%u0041")
 CONTENT_TYPES = (
@@ -124,6 +133,8 @@ mutations = st.lists(
 def mutate(parts: Parts, kind: str, place: int, value: str, name: str, header: str) -> Parts:
     """One fault put into a request."""
     pairs = parts.form if parts.form else parts.query
+    if parts.document and (place % 2 or not pairs) and _change_member(parts.document, kind, place // 2, value, name):
+        return parts
     if pairs and _change_pair(pairs, kind, place % len(pairs), value, name):
         return parts
     if parts.headers and _change_header(parts, kind, place % len(parts.headers), header):
@@ -175,6 +186,34 @@ def _change_pair(pairs: list[tuple[str, str]], kind: str, index: int, value: str
     if changed is None:
         return False
     pairs[index : index + 1] = changed
+    return True
+
+
+def _change_member(document: dict[str, Any], kind: str, place: int, value: str, name: str) -> bool:
+    """Changes one member of a JSON document; False when the kind is about something else."""
+    known = list(document)[place % len(document)]
+    old = document[known]
+    odd = ODD_JSON[(place + len(value)) % len(ODD_JSON)]
+    changed = {
+        "drop": {},
+        "repeat": {known: [old, old]},
+        "repeat otherwise": {known: [old, value]},
+        "empty": {known: ""},
+        "replace": {known: value},
+        "swap": {known: document[list(document)[place % len(document) - 1]]},
+        "append": {known: [*old, value] if isinstance(old, list) else f"{old}{value}"},
+        "prepend": {known: odd},
+        "rename": {name: old},
+        "array": {known: [old]},
+        "case": {known.swapcase(): old},
+        "twice encoded": {known: json.dumps(old)},
+        "truncate": {known: odd},
+        "both places": {known: {known: old}},
+    }.get(kind)
+    if changed is None:
+        return False
+    del document[known]
+    document.update(changed)
     return True
 
 
@@ -288,10 +327,13 @@ def send_odd_values(world: World, tally: Tally, values: Iterable[str]) -> None:
     for name, value in itertools.product(made, values):
         for place in itertools.count():
             parts = made[name](world)
-            pairs = parts.form or parts.query
-            if place >= len(pairs):
+            pairs, members = parts.form or parts.query, list(parts.document or {})
+            if place < len(pairs):
+                pairs[place] = (pairs[place][0], value)
+            elif parts.document is not None and place < len(pairs) + len(members):
+                parts.document[members[place - len(pairs)]] = value
+            else:
                 break
-            pairs[place] = (pairs[place][0], value)
             response = examine(world, parts.on_the_wire(world.next_peer()), tally)
             if response.status_code == 200:
                 world.renew()

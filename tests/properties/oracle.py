@@ -11,6 +11,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 from werkzeug.test import TestResponse
 
+from server.infra import jose
+
 #: RFC 6749 Appendix A.7 and A.8.
 ERROR_CHARACTERS = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]*")
 #: Stands in every value that a run makes up; no answer may hold it.
@@ -20,6 +22,7 @@ _SHOWN_AGAIN = re.compile(r'<input\b[^>]*\bname="(?:username|state)"[^>]*>')
 _DESCRIPTION = re.compile(r"<dt>Description</dt><dd>(.*?)</dd>", re.DOTALL)
 _FIELD = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)">')
 _FORM = re.compile(r'<form method="post" action="([^"]*)" id="form-post">')
+_REFRESH = re.compile(r'<meta http-equiv="refresh" content="\d+;\s*url=([^"]*)"', re.IGNORECASE)
 _REDIRECTS = {301, 302, 303, 307, 308}
 
 
@@ -73,11 +76,14 @@ def error_texts(response: TestResponse) -> list[str]:
         document = response.get_json()
         return [str(document[name]) for name in ("error", "error_description") if name in document]
     if "Location" in response.headers:
-        answer = dict(parse_qsl(urlsplit(response.headers["Location"]).query, keep_blank_values=True))
+        parts = urlsplit(response.headers["Location"])
+        answer = dict(parse_qsl(parts.fragment or parts.query, keep_blank_values=True))
     elif _FORM.search(response.text):
         answer = {name: unescape(value) for name, value in _FIELD.findall(response.text)}
     else:
         return [unescape(text) for text in _DESCRIPTION.findall(response.text)]
+    if "response" in answer:
+        answer = {name: str(value) for name, value in jose.peek_claims(answer["response"]).items()}
     return [answer[name] for name in ("error", "error_description") if name in answer]
 
 
@@ -85,15 +91,26 @@ def _searched(response: TestResponse) -> str:
     """All of the answer in which nothing of the request may stand."""
     headers = []
     for name, value in response.headers:
-        base, _, query = value.partition("?") if name == "Location" else (value, "", "")
+        base, _, query = _taken_apart(value) if name == "Location" else (value, "", "")
         rest = [pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] != "state"]
         headers.append(f"{name}: {base} {rest}")
     body = _SHOWN_AGAIN.sub("", response.text) if response.mimetype == "text/html" else response.text
+    if response.status_code in {200, 201} and response.is_json and '"registration_client_uri"' in body:
+        # A registration is shown to whoever made it (RFC 7591 §3.2.1).
+        body = ""
     return "\n".join([*headers, body])
+
+
+def _taken_apart(location: str) -> tuple[str, str, str]:
+    """A redirect's target and the parameters behind it, in the fragment or the query."""
+    return location.partition("#") if "#" in location else location.partition("?")
 
 
 def _leaves_for(response: TestResponse) -> str | None:
     """Where the answer sends the browser, if not to a path of ours."""
+    refresh = _REFRESH.search(response.text) if response.mimetype == "text/html" else None
+    if refresh is not None:
+        return unescape(refresh[1])
     location = response.headers.get("Location")
     if location is not None:
         return None if location.startswith("/") and not location.startswith(("//", "/\\")) else location
@@ -103,4 +120,6 @@ def _leaves_for(response: TestResponse) -> str | None:
 
 def _is_registered(target: str, redirect_uris: tuple[str, ...]) -> bool:
     """Whether `target` is a registered redirect URI, alone or with the answer after it (INV-19)."""
-    return any(target == uri or target.startswith(uri + ("&" if "?" in uri else "?")) for uri in redirect_uris)
+    return any(
+        target == uri or target.startswith((uri + ("&" if "?" in uri else "?"), uri + "#")) for uri in redirect_uris
+    )

@@ -20,6 +20,15 @@ _PATIENCE = 0.4
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
 PATHS = (
     *("/oauth/authorize", "/oauth/token", "/oauth/userinfo", "/oauth/introspect", "/oauth/revoke", "/login", "/"),
+    *(
+        "/oauth/register",
+        "/oauth/register/x",
+        "/logout",
+        "/oauth/check-session",
+        "/client-logo/x",
+        "/login",
+        "/consent",
+    ),
     *("/.well-known/openid-configuration", "/.well-known/jwks.json", "/healthz", f"/{CANARY}", "*", "", "//", "/%00"),
 )
 _requests = st.builds(

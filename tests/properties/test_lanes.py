@@ -8,15 +8,13 @@ import pytest
 
 from tests.properties.catalogue import World
 from tests.properties.lanes import MACHINE, BothLanes, compare_lanes
-from tests.support.application import Gatepost
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    gatepost = Gatepost(tmp_path_factory.mktemp("lanes"), scopes={"notes:read": "Read your notes"})
-    gatepost.add_user()
-    yield World(gatepost)
-    gatepost.close()
+    world = World.begin(tmp_path_factory.mktemp("lanes"))
+    yield world
+    world.gatepost.close()
 
 
 @pytest.mark.spec("INV-43")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
-from server.infra.outbound_http import FetchFailed
+from server.infra.outbound_http import FetchFailed, OutboundHttp
+from server.infra.remote_keys import RemoteKeys
 from tests.support.application import Gatepost
 
 
@@ -21,6 +22,7 @@ class StoredPages:
     def put_into(self, gatepost: Gatepost) -> StoredPages:
         """Takes the place of the deployment's own way out."""
         object.__setattr__(gatepost.runtime, "outbound_http", self)
+        object.__setattr__(gatepost.runtime, "remote_keys", RemoteKeys(cast(OutboundHttp, self), gatepost.clock))
         return self
 
     def get_text(self, url: str, *_: Any, **__: Any) -> str:
