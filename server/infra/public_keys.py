@@ -80,7 +80,7 @@ def _parsed(document: str) -> PublicKey:
         _check_rsa(members["n"], members["e"])
     try:
         key = jwk.import_key(members)
-    except (JoseError, TypeError) as error:
+    except (JoseError, TypeError, KeyError) as error:
         raise ValueError("the key cannot be read") from error
     assert isinstance(key, jwk.RSAKey | jwk.ECKey | jwk.OKPKey)  # narrows the type; no other has these members
     return key

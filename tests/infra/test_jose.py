@@ -1,4 +1,4 @@
-"""Keys and signed tokens: three algorithms, one per key, and nothing that a token could choose for itself."""
+"""Keys and signed tokens: four algorithms, one per key, and nothing that a token could choose for itself."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
 )
 
-from server.infra import jose
+from server.infra import jose, jwe
 from server.infra.jose import InvalidToken, SigningKey
 
 # RFC 9864 gives EdDSA another name; OpenID Connect knows this one.
 pytestmark = pytest.mark.filterwarnings("ignore:EdDSA is deprecated via RFC 9864")
 
-ALGORITHMS = ("RS256", "ES256", "EdDSA")
+ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 PRIVATE_MEMBERS = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
 
 
@@ -70,6 +70,7 @@ def sign_by_hand(keys: dict[str, SigningKey]) -> Callable[..., str]:
     ("algorithm", "members"),
     [
         ("RS256", {"kty": "RSA", "e": "AQAB"}),
+        ("PS256", {"kty": "RSA", "e": "AQAB"}),
         ("ES256", {"kty": "EC", "crv": "P-256"}),
         ("EdDSA", {"kty": "OKP", "crv": "Ed25519"}),
     ],
@@ -82,13 +83,14 @@ def test_key_is_of_its_algorithms_kind_when_it_is_generated(
     assert (document["alg"], document["use"]) == (algorithm, "sig")
 
 
-def test_rsa_key_has_2048_bits_when_it_is_generated(keys: dict[str, SigningKey]) -> None:
-    assert len(base64.urlsafe_b64decode(jose.public_jwk(keys["RS256"])["n"] + "==")) == 256
+@pytest.mark.parametrize("algorithm", ["RS256", "PS256"])
+def test_rsa_key_has_2048_bits_when_it_is_generated(keys: dict[str, SigningKey], algorithm: str) -> None:
+    assert len(base64.urlsafe_b64decode(jose.public_jwk(keys[algorithm])["n"] + "==")) == 256
 
 
-@pytest.mark.parametrize("algorithm", ["none", "HS256", "PS256", "ES384", "rs256", ""])
+@pytest.mark.parametrize("algorithm", ["none", "HS256", "PS384", "ES384", "rs256", ""])
 def test_key_is_not_generated_when_the_algorithm_is_none_of_ours(algorithm: str) -> None:
-    with pytest.raises(ValueError, match="is not one of RS256, ES256, EdDSA"):
+    with pytest.raises(ValueError, match="is not one of RS256, PS256, ES256, EdDSA"):
         jose.generate_key(algorithm)
 
 
@@ -99,7 +101,8 @@ def without_dash(thumbprint: str) -> str:
 
 @pytest.mark.spec("RFC 7638 §3")
 @pytest.mark.parametrize(
-    ("algorithm", "required"), [("RS256", "e kty n"), ("ES256", "crv kty x y"), ("EdDSA", "crv kty x")]
+    ("algorithm", "required"),
+    [("RS256", "e kty n"), ("PS256", "e kty n"), ("ES256", "crv kty x y"), ("EdDSA", "crv kty x")],
 )
 def test_kid_is_the_thumbprint_of_the_public_key(keys: dict[str, SigningKey], algorithm: str, required: str) -> None:
     document = jose.public_jwk(keys[algorithm])
@@ -140,6 +143,7 @@ def public_pem(key: Any) -> bytes:
         pytest.param(
             "RS256", lambda: rsa.generate_private_key(65537, 2048), PrivateFormat.TraditionalOpenSSL, id="RSA, PKCS 1"
         ),
+        pytest.param("PS256", lambda: rsa.generate_private_key(65537, 2048), PrivateFormat.PKCS8, id="RSA for PS256"),
         pytest.param("ES256", lambda: ec.generate_private_key(ec.SECP256R1()), PrivateFormat.PKCS8, id="P-256, PKCS 8"),
         pytest.param(
             "ES256",
@@ -162,6 +166,9 @@ def test_key_signs_when_it_was_imported(algorithm: str, make: Callable[[], Any],
     ("algorithm", "make", "reason"),
     [
         pytest.param("RS256", lambda: pem(rsa.generate_private_key(65537, 1024)), "at least 2048 bits", id="RSA 1024"),
+        pytest.param(
+            "PS256", lambda: pem(rsa.generate_private_key(65537, 1024)), "at least 2048 bits", id="1024, PS256"
+        ),
         pytest.param("ES256", lambda: pem(ec.generate_private_key(ec.SECP384R1())), "curve P-256", id="P-384"),
         pytest.param("ES256", lambda: pem(ec.generate_private_key(ec.SECP256K1())), "curve P-256", id="secp256k1"),
         pytest.param("EdDSA", lambda: pem(ed448.Ed448PrivateKey.generate()), "Ed25519", id="Ed448"),
@@ -249,6 +256,33 @@ def test_rsa_signature_holds_when_another_library_checks_it(
     assert isinstance(private, rsa.RSAPrivateKey)
     raw = base64.urlsafe_b64decode(signature + "==")
     private.public_key().verify(raw, signed.encode(), padding.PKCS1v15(), hashes.SHA256())
+
+
+@pytest.mark.spec("RFC 7518 §3.5")
+def test_pss_signature_holds_with_a_salt_of_32_bytes_when_another_library_checks_it(
+    tokens: dict[str, str], keys: dict[str, SigningKey]
+) -> None:
+    signed, _, signature = tokens["PS256"].rpartition(".")
+    private = keys["PS256"].raw_value
+    assert isinstance(private, rsa.RSAPrivateKey)
+    scheme = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
+    private.public_key().verify(base64.urlsafe_b64decode(signature + "=="), signed.encode(), scheme, hashes.SHA256())
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
+def test_token_is_the_same_when_the_same_claims_are_signed_again(
+    keys: dict[str, SigningKey], tokens: dict[str, str], algorithm: str
+) -> None:
+    claims = jose.peek_claims(tokens[algorithm])
+    assert jose.sign(claims, keys[algorithm], algorithm, "at+jwt") == tokens[algorithm]
+
+
+@pytest.mark.spec("RFC 7517 §4.2")
+def test_token_is_refused_when_it_names_an_encryption_key_of_ours(sign_by_hand: Callable[..., str]) -> None:
+    for document in (jose.public_jwk(jwe.generate_encryption_key(algorithm)) for algorithm in jwe.KEY_ALGORITHMS):
+        for alg in (document.get("alg"), "RS256", "RSA-OAEP-256", "ECDH-ES", None):
+            with pytest.raises(InvalidToken, match="not signed by a key of this issuer"):
+                jose.verify(sign_by_hand({"alg": alg, "kid": document["kid"]}), [document])
 
 
 def test_token_made_by_hand_verifies_as_the_refusals_below_need(
@@ -400,6 +434,7 @@ def test_token_is_refused_when_its_payload_is_no_object_though_truly_signed(
         {"crit": ["exp"], "exp": 1},
         {"crit": []},
         {"zip": "DEF"},
+        {"b64": True},
         {"enc": "A256GCM"},
     ],
     ids="+".join,
@@ -499,7 +534,7 @@ def test_refusal_repeats_nothing_of_the_token(
         ("Qcb0Orv1zh30vL1MPRsbm-diHiMwcLyZvn1arpZv-Jxf_11jnpEX3Tgfvk", "LDktKdoQak3Pk0cnXxCltA"),
     ],
 )
-@pytest.mark.parametrize("algorithm", ["RS256", "ES256"])
+@pytest.mark.parametrize("algorithm", ["RS256", "PS256", "ES256"])
 def test_half_hash_is_the_specifications_example(value: str, expected: str, algorithm: str) -> None:
     assert jose.half_hash(value, algorithm) == expected
 
