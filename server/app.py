@@ -26,6 +26,7 @@ from server.web.dev import try_it
 from server.web.machine_lane import MachineLane
 from server.web.oauth import cors
 from server.web.one_at_a_time import OneAtATime
+from server.web.outbox_worker import OutboxWorker
 from server.web.request_metrics import CountedRequests
 from server.web.wsgi_guard import WsgiGuard
 
@@ -65,15 +66,16 @@ def _with_lane(app: Flask) -> MachineLane:
         return MachineLane(app.wsgi_app, context.parts_of(app), database.engine, _MAXIMUM_BODY_BYTES)
 
 
-def create_serving_app() -> Flask:
+def create_serving_app(settings: Settings | None = None) -> Flask:
     """The application of one production worker, configured from the environment; the target of `gatepost serve`."""
-    settings = load_settings()
+    settings = settings or load_settings()
     scrub_environment()
     configure_logging(settings)
     circuit.arm()
     app = create_app(settings, serving_clock(settings))
     runtime = context.parts_of(app).runtime
     Sweeper(runtime).start()
+    OutboxWorker(runtime).start()
     runtime.audit_queue.start(settings)
     RegistryListener(settings, runtime.registry_cache).start()
     with app.app_context():
@@ -91,6 +93,7 @@ def create_serving_app() -> Flask:
 def create_dev_app(settings: Settings, credentials: DemoCredentials) -> Flask:
     """The application of `gatepost dev`: the same, and the try-it client inside it."""
     app = create_app(settings)
+    OutboxWorker(context.parts_of(app).runtime).start()
     try_it.register_try_it(app, context.parts_of(app).runtime, credentials.web_secret, credentials.machine_secret)
     return app
 

@@ -8,10 +8,10 @@ from typing import Any
 import click
 
 from server.cli.console import json_option, operator_work, show, show_table
+from server.domain import sessions
 from server.domain import users as registry
 from server.domain.claims import DEMO_CLAIMS
 from server.domain.passwords import set_password
-from server.domain.sessions import sign_out_everywhere
 from server.domain.users import User
 from server.infra import secrets
 
@@ -100,7 +100,7 @@ def set_password_(user: str, password_stdin: bool, keep_signed_in: bool, as_json
         password = chosen if chosen is not None else secrets.new_secret()[:20]
         set_password(work, found, password)
         if not keep_signed_in:
-            sign_out_everywhere(work, found, "password_changed")
+            sessions.sign_out_everywhere(work, found, "password_changed")
         document = _describe(found)
     show(document if chosen is not None else document | {"password": password}, as_json)
 
@@ -113,6 +113,7 @@ def disable(user: str, as_json: bool) -> None:
     with operator_work() as work:
         found = registry.get_user(work, user)
         registry.disable_user(work, found)
+        sessions.tell_clients_of(work, found)
         document = _describe(found)
     show(document, as_json)
 
@@ -138,5 +139,6 @@ def delete(user: str, as_json: bool) -> None:
     with operator_work() as work:
         found = registry.get_user(work, user)
         document = _describe(found)
+        sessions.tell_clients_of(work, found)
         registry.delete_user(work, found)
     show(document | {"deleted": True}, as_json)

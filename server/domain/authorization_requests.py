@@ -14,6 +14,7 @@ from typing import Any, Final
 from sqlalchemy import ForeignKey, update
 from sqlalchemy.orm import Mapped, mapped_column
 
+from server.domain import scopes
 from server.domain.clients import Client
 from server.domain.errors import Denied, Expired, NotFound
 from server.domain.policy.lifetimes import is_expired
@@ -54,6 +55,11 @@ class AuthorizationRequest(Base):
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime] = mapped_column(index=True)
     finished_at: Mapped[datetime | None]
+
+    @property
+    def asked_scopes(self) -> frozenset[str]:
+        """What the person is asked about: the scopes, and those that single claims belong to."""
+        return scopes.parse(self.parameters["scope"]).union(self.parameters.get("claims_scopes", ()))
 
 
 def park_request(

@@ -9,6 +9,7 @@ from server.domain.audit_events import AuditEvent
 from server.domain.errors import Denied, TooMany
 from server.domain.login_attempts import give_back, spend_attempt
 from server.domain.passwords import verify_password
+from server.domain.policy.acr_ladder import acr_of
 from server.domain.policy.lockout import Budget, budgets_for
 from server.domain.sessions import Browser, Session, has_signed_in, start_session
 from server.domain.unit_of_work import UnitOfWork
@@ -17,9 +18,9 @@ from server.domain.users import User, email_key, find_user_by_email
 from server.infra import secrets
 from server.infra.database import commit_before_raising
 
-#: RFC 8176 §2, and the class that `acr_values_supported` lists.
+#: RFC 8176 §2: the ways to sign in.
 PASSWORD_AMR: Final = "pwd"
-PASSWORD_ACR: Final = "1"
+METHODS: Final = (PASSWORD_AMR,)
 
 _REFUSAL: Final = "Email or password is incorrect."
 
@@ -46,7 +47,8 @@ def log_in_with_password(work: UnitOfWork, browser: Browser, email: str, passwor
         raise Denied(_REFUSAL)
     work = work.acting_as("user", user.id)
     give_back(work, budgets)
-    session, secret = start_session(work, browser, user, amr=[PASSWORD_AMR], acr=PASSWORD_ACR)
+    amr = [PASSWORD_AMR]
+    session, secret = start_session(work, browser, user, amr=amr, acr=acr_of(work.settings.acr_ladder, amr))
     audit_log.record(work, AuditEvent.LOGIN_SUCCEEDED, user_id=user.id)
     return session, secret
 

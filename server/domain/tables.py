@@ -12,10 +12,15 @@ from server.domain import (
     clients,
     consents,
     grants,
+    initial_access_tokens,
     login_attempts,
+    outbox,
     refresh_tokens,
+    registration_tokens,
     sessions,
     signing_keys,
+    subjects,
+    used_assertions,
     users,
 )
 from server.infra.database import Base
@@ -30,10 +35,15 @@ OWNERS = (
     clients,
     consents,
     grants,
+    initial_access_tokens,
     login_attempts,
+    outbox,
     refresh_tokens,
+    registration_tokens,
     sessions,
     signing_keys,
+    subjects,
+    used_assertions,
     users,
 )
 

@@ -18,9 +18,11 @@ from server.infra.database import DatabaseSession, is_in_transaction
 from server.infra.jose import SigningKey
 from server.infra.keyring import Keyring, load_keyring
 from server.infra.metrics import Metrics
+from server.infra.outbound_http import OutboundHttp
 from server.infra.password_hasher import PasswordHasher
 from server.infra.rate_limiter import RateLimits, open_rate_limits
 from server.infra.registry_cache import RegistryCache, RegistryView
+from server.infra.remote_keys import RemoteKeys
 
 T = TypeVar("T")
 
@@ -35,6 +37,10 @@ class Runtime:
     password_hasher: PasswordHasher
     autocommit: Autocommit
     registry_cache: RegistryCache
+    #: The way to other people's servers.
+    outbound_http: OutboundHttp
+    #: The keys that clients publish at URLs of their own.
+    remote_keys: RemoteKeys
     #: Parsed private keys by `kid`: parsing one costs as much as sixty signatures.
     parsed_keys: dict[str, SigningKey] = field(default_factory=dict)
     #: Where no thread empties it (tests, commands), audit rows are written by the transaction itself.
@@ -53,13 +59,16 @@ def open_runtime(settings: Settings, clock: Clock | None = None) -> Runtime:
         ConfigurationError: when the store of rate limits cannot be used.
     """
     keyring, autocommit = load_keyring(settings.keys_dir), Autocommit(settings)
+    clock, outbound_http = clock or SystemClock(), OutboundHttp(settings)
     return Runtime(
         settings,
-        clock or SystemClock(),
+        clock,
         keyring,
         PasswordHasher(settings),
         autocommit,
         RegistryCache(autocommit),
+        outbound_http,
+        RemoteKeys(outbound_http, clock),
         limits=open_rate_limits(settings),
     )
 

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 from authlib.oauth2.rfc6749 import AuthorizationServer as AuthlibServer
 
-from server.protocol.errors import InvalidRequest, UnsupportedGrantType, UnsupportedResponseType
+from server.protocol.errors import InvalidRequest, UnsupportedGrantType
 from server.protocol.grants.authorization_code import AuthorizationCodeGrant
 from server.protocol.grants.client_credentials import ClientCredentialsGrant
 from server.protocol.grants.refresh_token import RefreshTokenGrant
@@ -24,7 +24,7 @@ GRANTS: Final = (
     (ClientCredentialsGrant, ()),
 )
 GRANT_TYPES: Final = tuple(str(grant_class.GRANT_TYPE) for grant_class, _ in GRANTS)
-RESPONSE_TYPES: Final = tuple(sorted(AuthorizationCodeGrant.RESPONSE_TYPES))
+#: What a client is registered for; `implicit` is asked for at the authorization endpoint alone (RFC 7591 §2.1).
 
 
 @dataclass(frozen=True)
@@ -72,16 +72,6 @@ class AuthorizationServer(AuthlibServer):
         if grant_type not in GRANT_TYPES:
             raise UnsupportedGrantType("This grant_type is not supported.")
         return super().get_token_grant(request)
-
-    def get_authorization_grant(self, request: ProtocolRequest) -> Any:  # type: ignore[override]
-        """The grant that answers `response_type`.
-
-        Raises:
-            UnsupportedResponseType: when none does.
-        """
-        if request.parameters.get("response_type") not in RESPONSE_TYPES:
-            raise UnsupportedResponseType("This response_type is not supported.")
-        return super().get_authorization_grant(request)
 
     def answer_token_request(self, request: ProtocolRequest) -> EndpointResponse:
         """The token endpoint (RFC 6749 §3.2).

@@ -61,7 +61,7 @@ def _describe_refresh_token(token: PresentedRefreshToken) -> dict[str, Any]:
         "active": True,
         "token_type": "refresh_token",
         "client_id": token.client.id,
-        "sub": token.grant.user_id,
+        "sub": token.subject,
         "scope": scopes.format_scopes(token.grant.scope_set),
         "iat": int(token.row.created_at.timestamp()),
         "exp": int(token.row.expires_at.timestamp()),

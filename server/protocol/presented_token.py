@@ -9,6 +9,7 @@ from server.domain.clients import Client, registered_client
 from server.domain.grants import Grant
 from server.domain.policy.lifetimes import is_expired
 from server.domain.refresh_tokens import RefreshToken, find_refresh_token
+from server.domain.subjects import subject_of
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.usability import is_usable
 from server.domain.users import User
@@ -24,6 +25,8 @@ class PresentedRefreshToken:
     grant: Grant
     user: User
     client: Client
+    #: What the client knows the person by.
+    subject: str
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,8 @@ def _find_refresh_token(work: UnitOfWork, token: str) -> PresentedRefreshToken |
     client = registered_client(work, known.row.client_id) if known is not None else None
     if known is None or client is None:
         return None
-    return PresentedRefreshToken(known.row, known.grant, known.user, client)
+    subject = subject_of(work, client, known.user.id)
+    return PresentedRefreshToken(known.row, known.grant, known.user, client, subject)
 
 
 def _is_live(work: UnitOfWork, token: PresentedRefreshToken) -> bool:

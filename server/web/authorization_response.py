@@ -12,7 +12,7 @@ from server.protocol.authorization import endpoint
 from server.protocol.authorization.endpoint import PageNeeded
 from server.protocol.authorization.prompt import Step
 from server.protocol.authorization.response_modes import AuthorizationResponse, FormPost
-from server.web.context import current_gatepost, current_work
+from server.web.context import current_work
 from server.web.pages import Application, application, page_url, render
 from server.web.security_headers import runs_own_script
 from server.web.session_cookie import ensure_browser
@@ -32,7 +32,7 @@ def resume_url(parked: AuthorizationRequest) -> str:
 
 def carry_on(parked: AuthorizationRequest, browser: Browser | None) -> Response:
     """The next page of a parked request, or its answer."""
-    outcome = endpoint.resume(current_gatepost().server, current_work(), parked, browser)
+    outcome = endpoint.resume(current_work(), parked, browser)
     if isinstance(outcome, PageNeeded):
         if browser is None:
             # Only a person who has to see a page gets a cookie.

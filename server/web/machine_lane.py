@@ -127,7 +127,7 @@ class MachineLane:
     def _userinfo(self, work: UnitOfWork, environ: WSGIEnvironment) -> EndpointResponse:
         """OpenID Connect Core §5.3."""
         verified = require_bearer_token(work, environ.get("HTTP_AUTHORIZATION"), {}, {}, scope=OPENID)
-        return EndpointResponse(200, userinfo_response(verified), [])
+        return userinfo_response(work, verified)
 
     def _jwks(self, work: UnitOfWork, _environ: WSGIEnvironment) -> EndpointResponse:
         """RFC 7517 §5."""

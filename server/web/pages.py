@@ -31,6 +31,7 @@ class Application:
 
     name: str
     initials: str
+    logo_url: str | None
     client_uri: str | None
     policy_uri: str | None
     tos_uri: str | None
@@ -86,6 +87,7 @@ def application(client: Client, redirect_uri: str) -> Application:
     return Application(
         name=client.client_name,
         initials=initials(client.client_name),
+        logo_url=page_url(f"client-logo/{client.id}") if client.logo_uri else None,
         client_uri=client.client_uri,
         policy_uri=client.policy_uri,
         tos_uri=client.tos_uri,

@@ -6,6 +6,7 @@ the person on the way back to the app. `stays_on_site` adds it where nobody leav
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from flask import Flask, Response, g
@@ -36,18 +37,35 @@ def register(app: Flask) -> None:
 
 def stays_on_site() -> None:
     """The page's forms end on this site, and the browser shall hold them to it."""
-    g.policy_addition, g.cross_origin_opener_policy = "; form-action 'self'", "same-origin"
+    _add_to_policy("form-action 'self'")
+    g.cross_origin_opener_policy = "same-origin"
 
 
 def runs_own_script() -> None:
     """The page runs a script of ours."""
-    g.policy_addition = "; script-src 'self'"
+    _add_to_policy("script-src 'self'")
+
+
+def frames(origins: Iterable[str]) -> None:
+    """The page embeds pages of these origins, and of no others."""
+    _add_to_policy(f"frame-src {' '.join(origins)}")
+
+
+def may_be_framed() -> None:
+    """The page is made to stand in a frame of any client's page: it shows nothing and has nothing to click."""
+    g.may_be_framed = True
+
+
+def _add_to_policy(directive: str) -> None:
+    g.policy_addition = f"{g.get('policy_addition', '')}; {directive}"
 
 
 def _add_headers(response: Response) -> Response:
     for name, value in ALWAYS.items():
         response.headers.setdefault(name, value)
     response.headers["Content-Security-Policy"] = POLICY + g.get("policy_addition", "")
+    if "may_be_framed" in g:
+        _let_be_framed(response)
     response.headers.setdefault("Cache-Control", "no-store")
     # Only where nobody leaves: it would cut the opener off from a client that signs people in through a popup.
     if "cross_origin_opener_policy" in g:
@@ -56,3 +74,10 @@ def _add_headers(response: Response) -> Response:
     if current_gatepost().runtime.settings.is_https:
         response.headers["Strict-Transport-Security"] = STRICT_TRANSPORT
     return response
+
+
+def _let_be_framed(response: Response) -> None:
+    policy = response.headers["Content-Security-Policy"]
+    response.headers["Content-Security-Policy"] = policy.replace("frame-ancestors 'none'", "frame-ancestors *")
+    response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    del response.headers["X-Frame-Options"]

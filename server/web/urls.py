@@ -6,8 +6,17 @@ from flask import Flask
 
 from server.config import Settings
 from server.web import health, static_files
-from server.web.interaction import consent, home, login, logout, select_account
-from server.web.oauth import authorize, introspection, revocation, token, userinfo, well_known
+from server.web.interaction import client_logo, consent, home, login, logout, select_account
+from server.web.oauth import (
+    authorize,
+    check_session,
+    introspection,
+    registration,
+    revocation,
+    token,
+    userinfo,
+    well_known,
+)
 from server.web.transaction import View
 
 _GET, _POST = ("GET",), ("POST",)
@@ -20,6 +29,11 @@ URLS: tuple[tuple[str, str, tuple[str, ...], View], ...] = (
     ("/oauth/userinfo", "oauth.userinfo", ("GET", "POST"), userinfo.userinfo),
     ("/oauth/introspect", "oauth.introspect", _POST, introspection.introspect),
     ("/oauth/revoke", "oauth.revoke", _POST, revocation.revoke),
+    ("/oauth/register", "oauth.register", _POST, registration.register),
+    ("/oauth/register/<client_id>", "oauth.read_registration", _GET, registration.read_registration),
+    ("/oauth/register/<client_id>", "oauth.replace_registration", ("PUT",), registration.replace_registration),
+    ("/oauth/register/<client_id>", "oauth.delete_registration", ("DELETE",), registration.delete_registration),
+    ("/oauth/check-session", "oauth.check_session", _GET, check_session.check_session),
     ("/.well-known/openid-configuration", "oauth.openid_configuration", _GET, well_known.openid_configuration),
     ("/.well-known/oauth-authorization-server", "oauth.authorization_server", _GET, well_known.authorization_server),
     ("/.well-known/jwks.json", "oauth.jwks", _GET, well_known.jwks),
@@ -32,6 +46,7 @@ URLS: tuple[tuple[str, str, tuple[str, ...], View], ...] = (
     ("/logout", "interaction.show_logout", _GET, logout.show_logout),
     ("/logout", "interaction.submit_logout", _POST, logout.submit_logout),
     ("/signed-out", "interaction.signed_out", _GET, logout.show_signed_out),
+    ("/client-logo/<client_id>", "interaction.client_logo", _GET, client_logo.client_logo),
     ("/", "interaction.home", _GET, home.home),
     ("/static/<path:path>", "static_file", _GET, static_files.static_file),
     ("/healthz", "oauth.healthz", _GET, health.healthz),

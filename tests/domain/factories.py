@@ -18,7 +18,7 @@ from server.domain.authorization_codes import (
 )
 from server.domain.client_registration import ClientMetadata, create_client
 from server.domain.clients import Client
-from server.domain.grants import Grant, SignInFacts, create_grant
+from server.domain.grants import Grant, Granted, SignInFacts, create_grant
 from server.domain.passwords import set_password
 from server.domain.policy.client_metadata import ClientType
 from server.domain.refresh_tokens import PREFIX
@@ -63,7 +63,7 @@ def make_grant(
     client, user = client or make_client(work), user or make_user(work)
     ends_at = session.ends_at if session else work.now + timedelta(days=14)
     facts = SignInFacts(session.id if session else "a-session", work.now, ["pwd"], "1", ends_at)
-    return create_grant(work, client.id, user.id, frozenset(scope.split()), facts, None)
+    return create_grant(work, client.id, user.id, Granted(frozenset(scope.split())), facts)
 
 
 def find_grant(work: UnitOfWork, grant_id: str) -> Grant | None:

@@ -11,11 +11,14 @@ from server.domain.client_secrets import (
     ClientSecret,
     issue_client_secret,
     list_client_secrets,
+    needs_secret,
+    readable_client_secrets,
     rotate_client_secret,
     verify_client_secret,
 )
 from server.domain.clients import Client
 from server.domain.unit_of_work import UnitOfWork
+from server.infra.keyring import KeyringError
 from tests.domain.factories import audited, last_audited, make_client
 from tests.support.clock import FrozenClock
 
@@ -123,3 +126,69 @@ def test_secrets_are_listed_oldest_first(work: UnitOfWork, client: Client, clock
         clock.advance(1)
         hints.append(issue_client_secret(work, client)[-4:])
     assert [stored.hint for stored in list_client_secrets(work, client)] == hints
+
+
+# Secrets that sign --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def signing_client(work: UnitOfWork, client: Client) -> Client:
+    client.token_endpoint_auth_method = "client_secret_jwt"
+    work.db.flush()
+    return client
+
+
+@pytest.mark.spec("OpenID Connect Core §9")
+def test_secret_stays_readable_when_the_client_signs_with_it(work: UnitOfWork, signing_client: Client) -> None:
+    first, second = issue_client_secret(work, signing_client), issue_client_secret(work, signing_client)
+    assert set(readable_client_secrets(work, signing_client)) == {first, second}
+    assert verify_client_secret(work, signing_client, first)
+
+
+def test_secret_is_encrypted_when_the_client_signs_with_it(work: UnitOfWork, signing_client: Client) -> None:
+    secret = issue_client_secret(work, signing_client)
+    (stored,) = list_client_secrets(work, signing_client)
+    assert stored.secret_encrypted is not None
+    assert secret not in str([getattr(stored, column.name) for column in ClientSecret.__table__.columns])
+
+
+def test_secret_does_not_open_when_it_is_moved_to_another_row(work: UnitOfWork, signing_client: Client) -> None:
+    for _ in range(2):
+        issue_client_secret(work, signing_client)
+    one, other = list_client_secrets(work, signing_client)
+    one.secret_encrypted = other.secret_encrypted
+    with pytest.raises(KeyringError):
+        readable_client_secrets(work, signing_client)
+
+
+def test_secret_is_not_readable_when_the_client_only_sends_it(work: UnitOfWork, client: Client) -> None:
+    issue_client_secret(work, client)
+    (stored,) = list_client_secrets(work, client)
+    assert stored.secret_encrypted is None
+    assert readable_client_secrets(work, client) == []
+
+
+def test_readable_secret_ends_to_the_second_of_the_overlap(
+    work: UnitOfWork, signing_client: Client, clock: FrozenClock
+) -> None:
+    old = issue_client_secret(work, signing_client)
+    new = rotate_client_secret(work, signing_client, 60)
+    clock.advance(59.999)
+    assert set(readable_client_secrets(work, signing_client)) == {old, new}
+    clock.advance(0.001)
+    assert readable_client_secrets(work, signing_client) == [new]
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ("client_secret_basic", True),
+        ("client_secret_post", True),
+        ("client_secret_jwt", True),
+        ("private_key_jwt", False),
+        ("none", False),
+    ],
+)
+def test_secret_is_needed_by_methods_that_use_one(client: Client, method: str, expected: bool) -> None:
+    client.token_endpoint_auth_method = method
+    assert needs_secret(client) is expected

@@ -9,6 +9,7 @@ import pytest
 
 from server.domain.audit_events import AuditEvent
 from server.domain.grants import (
+    Granted,
     SignInFacts,
     create_grant,
     revoke_grant,
@@ -29,7 +30,7 @@ def test_grant_records_what_was_allowed_and_how_the_person_was_signed_in(
         user, client = make_user(work), make_client(work)
         signed_in = work.now - timedelta(hours=1)
         facts = SignInFacts("sid", signed_in, ["pwd", "otp"], "2", work.now + timedelta(days=14))
-        grant = create_grant(work, client.id, user.id, frozenset({"openid", "email"}), facts, "a-nonce")
+        grant = create_grant(work, client.id, user.id, Granted(frozenset({"openid", "email"}), "a-nonce"), facts)
         assert (grant.client_id, grant.user_id, grant.session_id) == (client.id, user.id, "sid")
         assert (grant.scopes, grant.scope_set) == (["email", "openid"], {"openid", "email"})
         assert (grant.auth_time, grant.amr, grant.acr, grant.nonce) == (signed_in, ["pwd", "otp"], "2", "a-nonce")

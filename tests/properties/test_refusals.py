@@ -9,11 +9,19 @@ from urllib.parse import parse_qs, urlencode
 
 import pytest
 
+from server.domain.clients import find_client
 from server.infra import jose
 from server.protocol.authorization.checks import AuthorizationContext, proven_client, run_checks
-from server.protocol.authorization.response_modes import FormPost, Redirect, encode_error, encode_response
-from server.protocol.errors import InvalidRequest, ProtocolError
+from server.protocol.authorization.response_modes import (
+    AuthorizationResponse,
+    FormPost,
+    Redirect,
+    encode_error,
+    encode_response,
+)
+from server.protocol.errors import InvalidRequest, OAuth2Error, ProtocolError
 from server.protocol.request import Parameters
+from tests.domain.factories import make_client
 from tests.support.application import ISSUER, REDIRECT_URI, Gatepost
 from tests.support.flow import CHALLENGE, VERIFIER, Flow, flow_of
 
@@ -214,10 +222,20 @@ def test_redemption_says_so_when_a_verifier_was_not_announced(flow: Flow) -> Non
 # The encoder ----------------------------------------------------------------------------------------------------------
 
 
+def encoded(
+    gatepost: Gatepost, parameters: dict[str, str | None], answer: dict[str, str] | OAuth2Error
+) -> AuthorizationResponse:
+    with gatepost.work() as work:
+        client = find_client(work, "sample-web") or make_client(work, client_id="sample-web")
+        if isinstance(answer, OAuth2Error):
+            return encode_error(work, client, parameters, answer)
+        return encode_response(work, client, parameters, answer)
+
+
 @pytest.mark.spec("RFC 6749 §3.1.2", "RFC 9207 §2")
 def test_answer_is_put_behind_the_registered_query_when_there_is_one(gatepost: Gatepost) -> None:
     for uri, separator in (("https://app.example/cb", "?"), ("https://app.example/cb?x=1", "&")):
-        answer = encode_response(gatepost.settings, {"redirect_uri": uri}, {"code": "c d"})
+        answer = encoded(gatepost, {"redirect_uri": uri}, {"code": "c d"})
         assert isinstance(answer, Redirect)
         assert answer.location.startswith(f"{uri}{separator}code=c+d&")
         assert parse_qs(answer.location.removeprefix(uri + separator)) == {"code": ["c d"], "iss": [ISSUER]}
@@ -225,15 +243,15 @@ def test_answer_is_put_behind_the_registered_query_when_there_is_one(gatepost: G
 
 def test_answer_is_a_form_when_the_mode_says_so(gatepost: Gatepost) -> None:
     wanted = {"redirect_uri": REDIRECT_URI, "response_mode": "form_post", "state": ""}
-    answer = encode_response(gatepost.settings, wanted, {"code": "c"})
+    answer = encoded(gatepost, wanted, {"code": "c"})
     assert answer == FormPost(REDIRECT_URI, (("code", "c"), ("state", ""), ("iss", ISSUER)))
 
 
 def test_error_has_a_description_only_when_there_is_one(gatepost: Gatepost) -> None:
     wanted = {"redirect_uri": REDIRECT_URI, "response_mode": "form_post", "state": None}
     told = InvalidRequest("A sentence.")
-    answer = encode_error(gatepost.settings, wanted, told)
+    answer = encoded(gatepost, wanted, told)
     fields = (("error", "invalid_request"), ("error_description", "A sentence."), ("iss", ISSUER))
     assert answer == FormPost(REDIRECT_URI, fields)
     told.description = ""
-    assert encode_error(gatepost.settings, wanted, told) == FormPost(REDIRECT_URI, (fields[0], fields[2]))
+    assert encoded(gatepost, wanted, told) == FormPost(REDIRECT_URI, (fields[0], fields[2]))

@@ -20,7 +20,7 @@ from server.domain import signing_keys
 from server.domain.actor import OPERATOR
 from server.domain.audit_records import AuditRecord
 from server.domain.client_registration import ClientMetadata, create_client
-from server.domain.client_secrets import issue_client_secret
+from server.domain.client_secrets import issue_client_secret, needs_secret
 from server.domain.clients import Client, get_client
 from server.domain.passwords import set_password
 from server.domain.policy.client_metadata import ClientType
@@ -131,7 +131,7 @@ class Gatepost:
         }
         with self.work() as work:
             client = create_client(work, ClientMetadata(client_type=client_type, **{**defaults, **metadata}))
-            secret = None if client.is_public else issue_client_secret(work, client)
+            secret = issue_client_secret(work, client) if needs_secret(client) else None
         return client, secret
 
     def audit_events(self) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from authlib.oauth2 import OAuth2Error
 
-from server.domain import audit_log, scopes, sessions
+from server.domain import audit_log, sessions
 from server.domain.audit_events import AuditEvent
 from server.domain.authorization_requests import (
     AuthorizationRequest,
@@ -18,16 +18,16 @@ from server.domain.authorization_requests import (
     park_request,
 )
 from server.domain.clients import Client, find_client
-from server.domain.grants import SignInFacts, create_grant
 from server.domain.sessions import Browser, Session
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.usability import is_usable
+from server.protocol.authorization.answer import issue_answer
 from server.protocol.authorization.checks import AuthorizationContext, proven_client, run_checks
 from server.protocol.authorization.prompt import Progress, Step, next_step
 from server.protocol.authorization.response_modes import AuthorizationResponse, encode_error, encode_response
-from server.protocol.authorization_server import AuthorizationServer
 from server.protocol.errors import AccessDenied, ProtocolError, UnauthorizedClient
-from server.protocol.request import Parameters, ProtocolRequest
+from server.protocol.request import Parameters
+from server.protocol.tokens.signed_response import prepare_to_encrypt
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,8 @@ def begin(
                 error.client = context.client
             raise
         log.info("authorization request refused: %s", error.error)
-        return _answer_refusal(work, _unchecked(context), error)
+        prepare_to_encrypt(work, proven_client(context))
+        return _answer_refusal(work, proven_client(context), _unchecked(context), error)
     return park_request(work, proven_client(context), context.as_stored(), browser)
 
 
@@ -66,12 +67,13 @@ def _unchecked(context: AuthorizationContext) -> dict[str, str | None]:
     return {
         "redirect_uri": context.redirect_uri,
         "response_mode": context.response_mode,
+        "response_type": context.response_type,
         "state": context.parameters.get("state"),
     }
 
 
 def resume(
-    server: AuthorizationServer, work: UnitOfWork, request: AuthorizationRequest, browser: Browser | None
+    work: UnitOfWork, request: AuthorizationRequest, browser: Browser | None
 ) -> PageNeeded | AuthorizationResponse:
     """Carries a parked request on: to the next page, or to its answer.
 
@@ -80,16 +82,17 @@ def resume(
         Expired: when another visit answered the request first.
     """
     client = _usable_client(work, request)
+    prepare_to_encrypt(work, client)
     try:
         progress = next_step(work, request, client, browser)
         if progress.session is not None and not sessions.lock_live_session(work, progress.session):
             # Signed out in this very moment; what is issued now would outlive it.
             progress = next_step(work, request, client, browser)
     except OAuth2Error as error:
-        return _refuse(work, request, error)
-    if progress.step is not Step.FINISH or progress.session is None:
+        return _refuse(work, request, client, error)
+    if progress.step is not Step.FINISH or progress.session is None or browser is None:
         return PageNeeded(request, progress)
-    return _finish(server, work, request, client, progress.session)
+    return _finish(work, request, client, progress.session, browser)
 
 
 def progress_of(work: UnitOfWork, request: AuthorizationRequest, browser: Browser) -> Progress:
@@ -115,42 +118,35 @@ def deny(work: UnitOfWork, request: AuthorizationRequest, session: Session | Non
     Raises:
         UnauthorizedClient: as `resume`.
     """
-    _usable_client(work, request)
+    client = _usable_client(work, request)
+    prepare_to_encrypt(work, client)
     if session is not None:
         work = work.acting_as("user", session.user_id)
     audit_log.record(
         work, AuditEvent.CONSENT_DENIED, client_id=request.client_id, user_id=session.user_id if session else None
     )
-    return _refuse(work, request, AccessDenied("The person denied the request."))
+    return _refuse(work, request, client, AccessDenied("The person denied the request."))
 
 
-def _refuse(work: UnitOfWork, request: AuthorizationRequest, error: OAuth2Error) -> AuthorizationResponse:
+def _refuse(
+    work: UnitOfWork, request: AuthorizationRequest, client: Client, error: OAuth2Error
+) -> AuthorizationResponse:
     finish_request(work, request, RequestState.REFUSED)
-    return _answer_refusal(work, request.parameters, error)
+    return _answer_refusal(work, client, request.parameters, error)
 
 
-def _answer_refusal(work: UnitOfWork, parameters: Mapping[str, Any], error: OAuth2Error) -> AuthorizationResponse:
+def _answer_refusal(
+    work: UnitOfWork, client: Client, parameters: Mapping[str, Any], error: OAuth2Error
+) -> AuthorizationResponse:
     work.runtime.metrics.refuse("oauth.authorize", str(error.error))
-    return encode_error(work.settings, parameters, error)
+    return encode_error(work, client, parameters, error)
 
 
 def _finish(
-    server: AuthorizationServer, work: UnitOfWork, request: AuthorizationRequest, client: Client, session: Session
+    work: UnitOfWork, request: AuthorizationRequest, client: Client, session: Session, browser: Browser
 ) -> AuthorizationResponse:
     work = work.acting_as("user", session.user_id)
     finish_request(work, request, RequestState.CODED)
     sessions.touch_session(work, session)
-    stored = request.parameters
-    grant = create_grant(
-        work,
-        client.id,
-        session.user_id,
-        scopes.parse(stored["scope"]),
-        SignInFacts(session.id, session.auth_time, session.amr, session.acr, session.ends_at),
-        stored["nonce"],
-    )
-    issuing = ProtocolRequest(
-        work, "GET", work.settings.url("/oauth/authorize"), {}, Parameters({"response_type": [stored["response_type"]]})
-    )
-    code = server.get_authorization_grant(issuing).issue_code(grant, stored["redirect_uri"], stored["code_challenge"])
-    return encode_response(work.settings, stored, {"code": code})
+    answer = issue_answer(work, request, client, session, browser)
+    return encode_response(work, client, request.parameters, answer)

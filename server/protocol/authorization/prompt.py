@@ -5,16 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from server.domain import consents, redirect_uris, scopes, sessions
+from server.domain import consents, redirect_uris, sessions
 from server.domain.authorization_requests import AuthorizationRequest, RequestState
 from server.domain.clients import Client
+from server.domain.policy.acr_ladder import reached
 from server.domain.policy.consent_needed import ConsentQuestion, is_consent_needed
 from server.domain.policy.factors_needed import Demand, Factor, SignIn, factor_needed
 from server.domain.sessions import Browser, Session
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.usability import is_usable
 from server.domain.users import find_user
-from server.protocol.errors import AccountSelectionRequired, ConsentRequired, LoginRequired, ProtocolError
+from server.protocol.errors import (
+    AccountSelectionRequired,
+    ConsentRequired,
+    LoginRequired,
+    ProtocolError,
+    UnmetAuthenticationRequirements,
+)
 
 
 class Step(StrEnum):
@@ -46,6 +53,7 @@ def next_step(work: UnitOfWork, request: AuthorizationRequest, client: Client, b
     """Decides the next step from request, sessions and consents.
 
     Raises:
+        UnmetAuthenticationRequirements: when the client insists on a class of authentication that there is not.
         LoginRequired, AccountSelectionRequired, ConsentRequired: under `prompt=none`, where no page may be shown.
     """
     session = _answering_session(work, request, browser)
@@ -60,6 +68,8 @@ def next_step(work: UnitOfWork, request: AuthorizationRequest, client: Client, b
         step = Step.CONSENT
     else:
         step = Step.FINISH
+    if step in {Step.CONSENT, Step.FINISH} and session is not None:
+        _check_acr(work, request, session)
     if step is not Step.FINISH and "none" in request.parameters["prompt"]:
         raise _error_without_pages(step)
     return Progress(step, session)
@@ -103,7 +113,7 @@ def _sign_in(request: AuthorizationRequest, session: Session | None) -> SignIn |
 def _asks_consent(work: UnitOfWork, request: AuthorizationRequest, client: Client, session: Session) -> bool:
     kind, _ = redirect_uris.describe_target(request.parameters["redirect_uri"])
     question = ConsentQuestion(
-        asked=scopes.parse(request.parameters["scope"]),
+        asked=request.asked_scopes,
         remembered=consents.remembered_scopes(work, session.user_id, client.id),
         demanded="consent" in request.parameters["prompt"],
         first_party=client.is_first_party,
@@ -112,6 +122,15 @@ def _asks_consent(work: UnitOfWork, request: AuthorizationRequest, client: Clien
         answered=request.state == RequestState.CONSENTED and request.session_id == session.id,
     )
     return is_consent_needed(question)
+
+
+def _check_acr(work: UnitOfWork, request: AuthorizationRequest, session: Session) -> None:
+    """An essential `acr` that no way to sign in reaches is a failed authentication (OpenID Connect Core §5.5.1.1)."""
+    if not request.parameters.get("is_acr_essential"):
+        return
+    found = reached(work.settings.acr_ladder, session.amr)
+    if not frozenset(found) & frozenset(request.parameters["acr_values"]):
+        raise UnmetAuthenticationRequirements("No requested class of authentication can be reached.")
 
 
 def _error_without_pages(step: Step) -> ProtocolError:

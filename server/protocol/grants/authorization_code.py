@@ -9,7 +9,6 @@ from server.domain import refresh_tokens, scopes
 from server.domain.authorization_codes import (
     KnownCode,
     find_authorization_code,
-    issue_authorization_code,
     redeem_authorization_code,
     revoke_for_reuse,
 )
@@ -94,10 +93,6 @@ class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):
     def _reused(self, known: KnownCode) -> InvalidGrant:
         revoke_for_reuse(self.request.work, known)
         return InvalidGrant("The authorization code is not valid.", detail="used before")
-
-    def issue_code(self, grant: Grant, redirect_uri: str, code_challenge: str | None) -> str:
-        """The authorization endpoint's half: the code for a consented grant."""
-        return issue_authorization_code(self.request.work, grant, redirect_uri, code_challenge)
 
 
 def _gets_refresh_token(client: Client, grant: Grant) -> bool:

@@ -11,6 +11,7 @@ from server.domain import scopes, signing_keys
 from server.domain.access_tokens import standing_of
 from server.domain.clients import Client, registered_client
 from server.domain.grants import Grant
+from server.domain.subjects import subject_of
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.usability import why_unusable
 from server.domain.users import User
@@ -67,7 +68,7 @@ def issue_access_token(
         expires = min(expires, int(grant.expires_at.timestamp()))
     claims: dict[str, Any] = {
         "iss": work.settings.issuer,
-        "sub": grant.user_id if grant else client.id,
+        "sub": subject_of(work, client, grant.user_id) if grant else client.id,
         "aud": grant.audience if grant else work.settings.audience,
         "client_id": client.id,
         "iat": issued,

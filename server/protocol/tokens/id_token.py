@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from server.domain import signing_keys
 from server.domain.claims import ID_TOKEN_SCOPES, claims_of
 from server.domain.clients import Client
 from server.domain.grants import Grant
+from server.domain.subjects import subject_of
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import User
 from server.infra import jose
 from server.protocol.tokens.access_token import Issuance
-
-TYP: Final = "JWT"
+from server.protocol.tokens.signed_response import TYP, sign_response
 
 
 @dataclass(frozen=True)
@@ -28,20 +28,28 @@ class Authorized:
     issuance: Issuance
 
 
-def issue_id_token(work: UnitOfWork, authorized: Authorized, access_token: str, nonce: str | None) -> str:
+@dataclass(frozen=True)
+class Beside:
+    """What an ID token is issued together with."""
+
+    access_token: str | None = None
+    code: str | None = None
+    #: Of the authorization request. Not in ID tokens of refreshes (OpenID Connect Core §12.2).
+    nonce: str | None = None
+
+
+def issue_id_token(work: UnitOfWork, authorized: Authorized, beside: Beside) -> str:
     """Signs an ID token; protocol claims are written last, so that no claim about a person can replace one.
 
-    The nonce stands in the ID token of the code's redemption, not in those of refreshes (OpenID Connect Core §12.2).
+    Raises:
+        InvalidRequest: when it is to be encrypted and the client has no key for that.
     """
     client, user, grant = authorized.client, authorized.user, authorized.grant
     algorithm = client.id_token_signed_response_alg
     issued = int(authorized.issuance.at.timestamp())
-    claims: dict[str, Any] = (
-        claims_of(user, authorized.scopes & ID_TOKEN_SCOPES) if client.id_token_claims == "full" else {}
-    )
-    claims |= {
+    claims = _claims_about(authorized, has_access_token=beside.access_token is not None) | {
         "iss": work.settings.issuer,
-        "sub": user.id,
+        "sub": subject_of(work, client, user.id),
         "aud": client.id,
         "iat": issued,
         "exp": issued + work.settings.id_token_lifetime,
@@ -49,11 +57,25 @@ def issue_id_token(work: UnitOfWork, authorized: Authorized, access_token: str, 
         "acr": grant.acr,
         "amr": grant.amr,
         "sid": grant.session_id,
-        "at_hash": jose.half_hash(access_token, algorithm),
     }
-    if nonce is not None:
-        claims["nonce"] = nonce
-    return jose.sign(claims, signing_keys.signing_key(work, algorithm, authorized.issuance.at), algorithm, TYP)
+    if beside.access_token is not None:
+        claims["at_hash"] = jose.half_hash(beside.access_token, algorithm)
+    if beside.code is not None:
+        claims["c_hash"] = jose.half_hash(beside.code, algorithm)
+    if beside.nonce is not None:
+        claims["nonce"] = beside.nonce
+    protection = (algorithm, client.id_token_encrypted_response_alg, client.id_token_encrypted_response_enc)
+    return sign_response(work, client, claims, protection, authorized.issuance.at)
+
+
+def _claims_about(authorized: Authorized, *, has_access_token: bool) -> dict[str, Any]:
+    """What the ID token says about the person. All that was granted if there is no userinfo to ask (§5.4)."""
+    if not has_access_token:
+        scopes = authorized.scopes
+    else:
+        scopes = authorized.scopes & ID_TOKEN_SCOPES if authorized.client.id_token_claims == "full" else frozenset()
+    single = (authorized.grant.requested_claims or {}).get("id_token", ())
+    return claims_of(authorized.user, scopes, single)
 
 
 def verify_id_token_hint(work: UnitOfWork, token: str) -> dict[str, Any]:
@@ -63,6 +85,8 @@ def verify_id_token_hint(work: UnitOfWork, token: str) -> dict[str, Any]:
         InvalidToken: when it is no ID token of this issuer; an access token is none.
     """
     decoded = jose.verify(token, signing_keys.published_keys(work))
-    if decoded.header.get("typ") != TYP or decoded.claims.get("iss") != work.settings.issuer:
+    is_ours = decoded.header.get("typ") == TYP and decoded.claims.get("iss") == work.settings.issuer
+    # A signed userinfo or authorization response is a JWT of ours too.
+    if not is_ours or not {"sub", "aud", "iat", "exp"} <= decoded.claims.keys():
         raise jose.InvalidToken("The hint is not an ID token of this issuer.")
     return decoded.claims

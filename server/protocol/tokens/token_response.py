@@ -10,7 +10,7 @@ from server.domain.clients import Client
 from server.domain.unit_of_work import UnitOfWork
 from server.infra import secrets
 from server.protocol.tokens.access_token import Issuance, IssuedAccessToken, issue_access_token
-from server.protocol.tokens.id_token import Authorized, issue_id_token
+from server.protocol.tokens.id_token import Authorized, Beside, issue_id_token
 
 #: Status, body and headers, as Authlib passes them on.
 TokenAnswer: TypeAlias = tuple[int, dict[str, Any], list[tuple[str, str]]]
@@ -23,7 +23,7 @@ def respond_to_grant(
     access_token = issue_access_token(work, authorized.client, authorized.scopes, authorized.grant, authorized.issuance)
     response = _response(access_token, authorized.scopes)
     if scopes.OPENID in authorized.scopes:
-        response["id_token"] = issue_id_token(work, authorized, access_token.token, nonce)
+        response["id_token"] = issue_id_token(work, authorized, Beside(access_token.token, nonce=nonce))
     if refresh_token is not None:
         response["refresh_token"] = refresh_token
     return response

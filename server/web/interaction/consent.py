@@ -54,8 +54,7 @@ def submit_consent() -> Response:
     check_csrf(_purpose(pending, session))
     if request.form.get("decision") != "allow":
         return send(endpoint.deny(current_work(), pending, session))
-    asked = scopes.parse(pending.parameters["scope"])
-    consents.give_consent(act_as_user(session.user_id), session.user_id, pending.client_id, asked)
+    consents.give_consent(act_as_user(session.user_id), session.user_id, pending.client_id, pending.asked_scopes)
     note_consent(pending, session)
     return redirect_to(resume_url(pending))
 
@@ -75,7 +74,7 @@ def _consent_page(pending: AuthorizationRequest, session: Session) -> Response:
     user = _user(session)
     consent = consents.find_consent(work, user.id, pending.client_id)
     remembered = frozenset(consent.scopes) if consent else frozenset()
-    asked = scopes.parse(pending.parameters["scope"]) - {scopes.OPENID}
+    asked = pending.asked_scopes - {scopes.OPENID}
     return render(
         "interaction/consent.html",
         application=application_of(pending),

@@ -52,7 +52,8 @@ def to_flask(answer: EndpointResponse) -> Response:
         response = make_response("", answer.status)
         del response.headers["Content-Type"]
     else:
-        response = jsonify(answer.body)
+        # Bytes are written already; their type stands among the headers.
+        response = make_response(answer.body) if isinstance(answer.body, bytes) else jsonify(answer.body)
         response.status_code = answer.status
     for name, value in answer.headers:
         response.headers[name] = value

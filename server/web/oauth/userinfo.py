@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import jsonify, request
+from flask import request
 from flask.wrappers import Response
 
 from server.domain.scopes import OPENID
@@ -10,7 +10,7 @@ from server.protocol.bearer import require_bearer_token
 from server.protocol.request import Parameters
 from server.protocol.userinfo import userinfo_response
 from server.web.context import current_work
-from server.web.oauth.request_adapter import form_parameters, query_parameters
+from server.web.oauth.request_adapter import form_parameters, query_parameters, to_flask
 from server.web.transaction import reading
 
 
@@ -19,7 +19,8 @@ def userinfo() -> Response:
     """The claims that the presented access token opens."""
     form = form_parameters() if request.method == "POST" else Parameters({})
     form.check_not_repeated()
+    work = current_work()
     verified = require_bearer_token(
-        current_work(), request.headers.get("Authorization"), form.data, query_parameters().data, scope=OPENID
+        work, request.headers.get("Authorization"), form.data, query_parameters().data, scope=OPENID
     )
-    return jsonify(userinfo_response(verified))
+    return to_flask(userinfo_response(work, verified))

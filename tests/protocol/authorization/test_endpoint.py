@@ -41,7 +41,9 @@ def test_no_code_is_issued_when_the_person_signs_out_in_that_very_moment(
 
 def test_error_has_no_description_when_there_is_none(gatepost: Gatepost) -> None:
     parameters = {"redirect_uri": "https://app.example/cb", "response_mode": "query", "state": None}
-    answer = encode_error(gatepost.settings, parameters, OAuth2Error(error="server_error"))
+    client, _ = gatepost.add_client()
+    with gatepost.work() as work:
+        answer = encode_error(work, client, parameters, OAuth2Error(error="server_error"))
     assert isinstance(answer, Redirect)
     assert answer_of(answer.location) == {"error": "server_error", "iss": gatepost.settings.issuer}
 

@@ -50,7 +50,7 @@ def flow(gatepost: Gatepost) -> Flow:
 @pytest.mark.spec("RFC 6749 §4.1.2", "RFC 9207 §2")
 def test_state_comes_back_character_by_character_when_a_code_is_sent(flow: Flow, state: str, mode: str) -> None:
     fields = answer_fields(flow.walk(flow.authorize(state=state, response_mode=mode)), mode)
-    assert [name for name, _ in fields] == ["code", "state", "iss"]
+    assert [name for name, _ in fields] == ["code", "session_state", "state", "iss"]
     assert dict(fields)["state"] == state
     assert dict(fields)["iss"] == ISSUER
 

@@ -1,0 +1,71 @@
+"""Answers to a client as a JWT: signed by the deployment, then encrypted to the client where it registered that.
+
+OpenID Connect Core §5.3.2 (userinfo), §3.1.3.6 and §10.2 (ID tokens), JARM §2.2 (authorization responses).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, TypeAlias
+
+from server.domain import signing_keys
+from server.domain.client_keys import KeysUnavailable, keys_of
+from server.domain.clients import Client
+from server.domain.unit_of_work import UnitOfWork
+from server.infra import jose, jwe
+from server.protocol.errors import InvalidRequest
+
+TYP: Final = "JWT"
+#: OpenID Connect Dynamic Client Registration §2: what `…_enc` is when only `…_alg` was registered.
+_DEFAULT_ENC: Final = "A128CBC-HS256"
+
+#: The client's registered signing algorithm, and encryption algorithm and method, or None each.
+Protection: TypeAlias = tuple[str, str | None, str | None]
+
+
+def prepare_to_encrypt(work: UnitOfWork, client: Client) -> None:
+    """Fetches the client's keys if anything it gets is encrypted. That ends the transaction: nothing is written yet.
+
+    Raises:
+        InvalidRequest: when they cannot be had.
+    """
+    registered = (
+        client.id_token_encrypted_response_alg,
+        client.userinfo_encrypted_response_alg,
+        client.authorization_encrypted_response_alg,
+    )
+    if any(registered):
+        _keys_of(work, client)
+
+
+def sign_response(
+    work: UnitOfWork, client: Client, claims: Mapping[str, Any], protection: Protection, at: datetime | None = None
+) -> str:
+    """The claims as a JWS, nested in a JWE where the client registered one.
+
+    Args:
+        work: for the keys.
+        client: whose key it is encrypted to.
+        claims: all of them.
+        protection: what the client registered for this kind of answer.
+        at: when it is issued, if not now: a repeated answer is signed by the key of then.
+
+    Raises:
+        InvalidRequest: when it is to be encrypted and the client has no key for that.
+    """
+    signing, encryption, method = protection
+    token = jose.sign(claims, signing_keys.signing_key(work, signing, at), signing, TYP)
+    if encryption is None:
+        return token
+    try:
+        return jwe.encrypt(token, _keys_of(work, client), encryption, method or _DEFAULT_ENC)
+    except jwe.NoEncryptionKey as error:
+        raise InvalidRequest("The client has no key that the answer could be encrypted to.") from error
+
+
+def _keys_of(work: UnitOfWork, client: Client) -> Sequence[Mapping[str, Any]]:
+    try:
+        return keys_of(work, client)
+    except KeysUnavailable as error:
+        raise InvalidRequest("The keys of the client cannot be fetched.", detail=str(error)) from error
