@@ -103,6 +103,15 @@ class OutboundHttp:
         except UnicodeDecodeError as error:
             raise FetchFailed("The URL leads to no text in UTF-8.", 200) from error
 
+    def get_bytes(self, url: str, *, maximum_bytes: int = 2 * MAXIMUM_BYTES) -> bytes:
+        """What is at the URL, whatever type it says it has.
+
+        Raises:
+            FetchRefused: when policy rules the URL out; nothing was sent.
+            FetchFailed: when it cannot be had, or is too long.
+        """
+        return self._get(url, ("*/*",), maximum_bytes)
+
     def post_form(self, url: str, fields: Mapping[str, str]) -> int:
         """Posts a form; the status of the answer, whose body is not read. Redirects are answers like others.
 
@@ -215,9 +224,14 @@ def _body(response: HTTPResponse, *, content_types: tuple[str, ...], maximum_byt
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise FetchFailed("The URL answers in an encoding that was not asked for.", 200)
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if not any(kind == wanted or (wanted.startswith("+") and kind.endswith(wanted)) for wanted in content_types):
+    if not any(_is_of(kind, wanted) for wanted in content_types):
         raise FetchFailed("The URL answers with another content type than is needed.", 200)
     body = response.read(maximum_bytes + 1)
     if len(body) > maximum_bytes:
         raise FetchFailed("The URL answers with more than is read.", 200)
     return body
+
+
+def _is_of(kind: str, wanted: str) -> bool:
+    """Whether a content type is the wanted one, or has the wanted suffix (RFC 6839)."""
+    return wanted in {kind, "*/*"} or (wanted.startswith("+") and kind.endswith(wanted))
