@@ -173,5 +173,5 @@ def pause_after(attempts: int, number: int = 0) -> timedelta:
     And up to half as long again, by the message's number: what failed together does not come back together.
     """
     # Beyond ten doublings the limit is long reached; a larger power would overflow some day.
-    pause = min(_FIRST_PAUSE * 2 ** min(attempts - 1, 10), _LONGEST_PAUSE)
+    pause = min(_FIRST_PAUSE * (1 << min(attempts - 1, 10)), _LONGEST_PAUSE)
     return pause * (1 + number % 16 / 32)

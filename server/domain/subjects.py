@@ -1,8 +1,8 @@
 """Subjects: by which `sub` a client knows a person (OpenID Connect Core §8).
 
-A public one is the id of the user. A pairwise one is random and belongs to one person in one sector: a host that clients
-of one owner share. Two owners cannot tell that they know the same person. It is kept, not computed, so that no change of
-keys ever changes it, and it goes with the person: nobody else is given it.
+A public one is the id of the user. A pairwise one is random and belongs to one person in one sector, which is a host
+that the clients of one owner share: two owners cannot tell that they know the same person. It is kept, not computed: no
+change of keys ever changes it. It goes with the person, and nobody else is given it.
 """
 
 from __future__ import annotations

@@ -48,8 +48,9 @@ class Listener:
 
     def serve(self, path: str, document: Any, content_type: str = "application/json") -> str:
         """Answers `path` with a document from now on; returns its address."""
-        body = document.encode() if isinstance(document, str) else json.dumps(document).encode()
-        self.documents[path] = (content_type, body)
+        if not isinstance(document, bytes):
+            document = (document if isinstance(document, str) else json.dumps(document)).encode()
+        self.documents[path] = (content_type, document)
         return self.url(path)
 
     def requests(self, path: str) -> list[Received]:

@@ -69,7 +69,7 @@ def test_state_comes_back_character_by_character_when_an_error_is_sent(flow: Flo
 def test_state_is_absent_when_none_was_sent(flow: Flow, mode: str) -> None:
     success = flow.walk(flow.authorize(state=None, response_mode=mode))
     error = flow.authorize(state=None, response_mode=mode, prompt="none login")
-    assert [name for name, _ in answer_fields(success, mode)] == ["code", "iss"]
+    assert [name for name, _ in answer_fields(success, mode)] == ["code", "session_state", "iss"]
     assert [name for name, _ in answer_fields(error, mode)] == ["error", "error_description", "iss"]
 
 
