@@ -51,6 +51,8 @@ class Signer:
         return get_client(self.work, CLIENT_ID)
 
     def register(self, **values: Any) -> None:
+        # Ends the transaction, for SQLite lets one write at a time.
+        self.work.db.rollback()
         self.gatepost.change_client(CLIENT_ID, **values)
 
     def claims(self, **changes: Any) -> dict[str, Any]:
@@ -131,7 +133,6 @@ def test_nothing_outside_counts_when_the_object_says_it_stands_alone(signer: Sig
 @pytest.mark.spec("AZ-28")
 def test_nothing_outside_counts_when_the_client_is_strict(signer: Signer) -> None:
     signer.register(strict_assertion_audience=True)
-    signer.work.db.rollback()
     assert signer.send(signer.object(client_id=..., nonce="inner")) == {"client_id": CLIENT_ID, "nonce": "inner"}
 
 
@@ -139,7 +140,6 @@ def test_nothing_outside_counts_when_the_client_is_strict(signer: Signer) -> Non
 @pytest.mark.spec("INV-45")
 def test_object_is_read_by_every_algorithm(signer: Signer, algorithm: str) -> None:
     signer.register(jwks=jwks_of(key_of(algorithm)))
-    signer.work.db.rollback()
     assert signer.send(signed(signer.claims(state="inner"), key_of(algorithm), algorithm))["state"] == "inner"
 
 
@@ -258,7 +258,6 @@ def test_unsigned_objects_are_not_supported(signer: Signer) -> None:
 @pytest.mark.spec("OpenID Connect Registration §2")
 def test_algorithm_is_pinned_when_the_client_registered_one(signer: Signer) -> None:
     signer.register(jwks=jwks_of(signer.key, key_of("EdDSA")), request_object_signing_alg="ES256")
-    signer.work.db.rollback()
     refusal(InvalidRequestObject, signer, request=signed(signer.claims(), key_of("EdDSA"), "EdDSA"))
     refusal(InvalidRequestObject, signer, request=compact({"alg": "none"}, signer.claims(), lambda data: b""))
     assert signer.send(signer.object(state="inner"))["state"] == "inner"
@@ -266,7 +265,6 @@ def test_algorithm_is_pinned_when_the_client_registered_one(signer: Signer) -> N
 
 def test_object_is_refused_when_the_client_has_no_keys(signer: Signer) -> None:
     signer.register(jwks=None)
-    signer.work.db.rollback()
     refusal(InvalidRequestObject, signer, request=signer.object())
 
 
@@ -278,7 +276,6 @@ def test_object_is_refused_when_the_clients_keys_cannot_be_fetched(
 
     monkeypatch.setattr(signer.gatepost.runtime.outbound_http, "get_json", get_json)
     signer.register(jwks=None, jwks_uri="https://client.example/away.json")
-    signer.work.db.rollback()
     error = refusal(InvalidRequestObject, signer, request=signer.object())
     assert error.description == "The keys of the client cannot be fetched."
 
@@ -397,40 +394,32 @@ def encrypted(signer: Signer, inner: str, alg: str, enc: str = "A128CBC-HS256") 
     return jwe.encrypt(inner, keys, alg, enc)
 
 
-@pytest.fixture
-def decrypting(signer: Signer) -> Signer:
-    with signer.gatepost.work() as work:
-        signing_keys.ensure_keys(work)
-    signer.work.db.rollback()
-    return signer
-
-
 @pytest.mark.parametrize("enc", jwe.CONTENT_ENCRYPTIONS)
 @pytest.mark.parametrize("alg", jwe.DECRYPTION_ALGORITHMS)
 @pytest.mark.spec("INV-45")
 @pytest.mark.spec("OpenID Connect Core §6.1")
-def test_object_is_read_when_it_is_encrypted_to_us(decrypting: Signer, alg: str, enc: str) -> None:
-    token = encrypted(decrypting, decrypting.object(state="inner"), alg, enc)
-    assert decrypting.send(token)["state"] == "inner"
+def test_object_is_read_when_it_is_encrypted_to_us(signer: Signer, alg: str, enc: str) -> None:
+    token = encrypted(signer, signer.object(state="inner"), alg, enc)
+    assert signer.send(token)["state"] == "inner"
 
 
 @pytest.mark.spec("AZ-28")
-def test_object_is_refused_when_it_is_encrypted_but_not_signed_by_the_client(decrypting: Signer) -> None:
+def test_object_is_refused_when_it_is_encrypted_but_not_signed_by_the_client(signer: Signer) -> None:
     inner = (
-        json.dumps(decrypting.claims()),
-        signed(decrypting.claims(), key_of("ES256", "another"), "ES256"),
-        encrypted(decrypting, decrypting.object(), "ECDH-ES"),
+        json.dumps(signer.claims()),
+        signed(signer.claims(), key_of("ES256", "another"), "ES256"),
+        encrypted(signer, signer.object(), "ECDH-ES"),
     )
     for each in inner:
-        refusal(InvalidRequestObject, decrypting, request=encrypted(decrypting, each, "ECDH-ES"))
-    unsigned = compact({"alg": "none"}, decrypting.claims(), lambda data: b"")
-    refusal(RequestNotSupported, decrypting, request=encrypted(decrypting, unsigned, "ECDH-ES"))
+        refusal(InvalidRequestObject, signer, request=encrypted(signer, each, "ECDH-ES"))
+    unsigned = compact({"alg": "none"}, signer.claims(), lambda data: b"")
+    refusal(RequestNotSupported, signer, request=encrypted(signer, unsigned, "ECDH-ES"))
 
 
-def test_object_is_refused_when_it_is_encrypted_to_somebody_else(decrypting: Signer) -> None:
+def test_object_is_refused_when_it_is_encrypted_to_somebody_else(signer: Signer) -> None:
     other = jwk.ECKey.generate_key("P-256", {"use": "enc"})
-    token = jwe.encrypt(decrypting.object(), [other.as_dict(private=False)], "ECDH-ES", "A128GCM")
-    refusal(InvalidRequestObject, decrypting, request=token)
+    token = jwe.encrypt(signer.object(), [other.as_dict(private=False)], "ECDH-ES", "A128GCM")
+    refusal(InvalidRequestObject, signer, request=token)
 
 
 # Through the authorization endpoint -------------------------------------------------------------------------------
