@@ -66,7 +66,7 @@ class _Automation:
         question = self.task(
             "A question, or an error", "/logout", ["wait", "xpath", "//main", _SECONDS, ".*", _PICTURE]
         )
-        signed_out = self.task("Signed out", "/signed-out", _see("logged-out", "Signed out"))
+        signed_out = self.task("Signed out", "/", _see("logged-out", "Signed out"))
         before = self.authorize(self.login())
         return {
             **_each(_AUTHORIZE_ERRORS, error),

@@ -24,10 +24,18 @@ __all__ = ["prepared_folder"]
 
 
 @pytest.fixture(scope="session")
-def listener(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listener]:
+def web_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Listener]:
     """The client's own web server, over TLS; its authority is the one that Gatepost's outbound requests trust."""
     with Listener(tmp_path_factory.mktemp("listener")) as listener:
         yield listener
+
+
+@pytest.fixture
+def listener(web_server: Listener) -> Listener:
+    """The client's web server, which serves nothing yet and was asked for nothing."""
+    web_server.documents.clear()
+    web_server.received.clear()
+    return web_server
 
 
 @pytest.fixture(scope="session")
