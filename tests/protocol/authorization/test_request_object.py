@@ -205,20 +205,19 @@ def test_object_is_refused_when(signer: Signer, change: Callable[[int], dict[str
     assert error.parameter == "request"
 
 
-@pytest.mark.parametrize(
-    "header",
-    [
-        {"typ": "at+jwt"},
-        {"typ": "client-authentication+jwt"},
-        {"typ": "dpop+jwt"},
-        {"typ": ["JWT"]},
-        {"kid": "another"},
-        {"crit": ["exp"]},
-        {"jwk": jose.public_jwk(key_of("ES256"))},
-        {"jku": "https://evil.example/jwks"},
-    ],
-    ids=str,
-)
+HEADERS: dict[str, dict[str, Any]] = {
+    "it is an access token": {"typ": "at+jwt"},
+    "it is an assertion": {"typ": "client-authentication+jwt"},
+    "it is a proof of possession": {"typ": "dpop+jwt"},
+    "its type is no text": {"typ": ["JWT"]},
+    "another key is named": {"kid": "another"},
+    "it has a critical extension": {"crit": ["exp"]},
+    "it brings its own key": {"jwk": jose.public_jwk(key_of("ES256"))},
+    "it says where its key is": {"jku": "https://evil.example/jwks"},
+}
+
+
+@pytest.mark.parametrize("header", HEADERS.values(), ids=HEADERS)
 @pytest.mark.spec("AZ-28", "INV-05")
 def test_object_is_refused_when_its_header_says(signer: Signer, header: dict[str, Any]) -> None:
     refusal(InvalidRequestObject, signer, request=signed(signer.claims(), signer.key, "ES256", **header))
