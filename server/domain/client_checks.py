@@ -28,7 +28,11 @@ from server.domain.users import ID_PREFIX as USER_ID_PREFIX
 from server.infra import jose, jwe, public_keys
 from server.infra.outbound_addresses import FetchRefused, check_fetchable
 
-_HTTPS: Final = re.compile(r"https://[!-~]{1,2000}")
+#: An https URL without user name, of the characters of RFC 3986 alone.
+_HTTPS: Final = re.compile(
+    r"https://[A-Za-z0-9._~-]{1,2000}(?::[0-9]{1,5})?(?:[/?#][A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]{0,2000})?"
+)
+_MAXIMUM_URL: Final = 2008
 _ACR: Final = re.compile(r"[!-~]{1,200}")
 _MAXIMUM_KEYS: Final = 20
 _MAXIMUM_LIST: Final = 50
@@ -143,7 +147,7 @@ def _check_pages(client: Client) -> None:
     """What people's browsers are sent to, or shown links to."""
     for name in ("client_uri", "logo_uri", "policy_uri", "tos_uri", "initiate_login_uri"):
         uri = getattr(client, name)
-        if uri is not None and not _HTTPS.fullmatch(uri):
+        if uri is not None and not (len(uri) <= _MAXIMUM_URL and _HTTPS.fullmatch(uri)):
             raise Invalid(name, "This must be an https URL.")
 
 

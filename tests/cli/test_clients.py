@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 
 import pytest
+
+from server.infra import jose
+from server.infra.outbound_http import OutboundHttp
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Cli
@@ -73,7 +77,76 @@ def test_every_option_finds_its_place_in_the_registration(cli: Cli) -> None:
         "is_disabled": False,
     }
     assert expected.items() <= made.items()
-    assert set(made) - set(expected) == {"client_id_issued_at", "client_secret"}
+
+
+@pytest.mark.spec("RFC 7591 §3.2.1")
+def test_every_further_option_finds_its_place_too(cli: Cli) -> None:
+    values = {
+        "--response-type": ("response_types", ["code id_token"]),
+        "--auth-method": ("token_endpoint_auth_method", "private_key_jwt"),
+        "--auth-signing-alg": ("token_endpoint_auth_signing_alg", "PS256"),
+        "--jwks-uri": ("jwks_uri", "https://app.example.com/jwks.json"),
+        "--logo-uri": ("logo_uri", "https://app.example.com/logo.png"),
+        "--contact": ("contacts", ["ops@example.com"]),
+        "--subject-type": ("subject_type", "pairwise"),
+        "--id-token-encryption-alg": ("id_token_encrypted_response_alg", "RSA-OAEP"),
+        "--id-token-encryption-enc": ("id_token_encrypted_response_enc", "A256GCM"),
+        "--userinfo-alg": ("userinfo_signed_response_alg", "PS256"),
+        "--userinfo-encryption-alg": ("userinfo_encrypted_response_alg", "ECDH-ES"),
+        "--userinfo-encryption-enc": ("userinfo_encrypted_response_enc", "A128GCM"),
+        "--request-object-alg": ("request_object_signing_alg", "EdDSA"),
+        "--request-object-encryption-alg": ("request_object_encryption_alg", "RSA-OAEP-256"),
+        "--request-object-encryption-enc": ("request_object_encryption_enc", "A128CBC-HS256"),
+        "--authorization-alg": ("authorization_signed_response_alg", "ES256"),
+        "--authorization-encryption-alg": ("authorization_encrypted_response_alg", "ECDH-ES+A256KW"),
+        "--authorization-encryption-enc": ("authorization_encrypted_response_enc", "A256CBC-HS512"),
+        "--request-uri": ("request_uris", ["https://app.example.com/request.jwt#abc"]),
+        "--default-max-age": ("default_max_age", 3600),
+        "--default-acr-value": ("default_acr_values", ["1"]),
+        "--initiate-login-uri": ("initiate_login_uri", "https://app.example.com/start"),
+        "--backchannel-logout-uri": ("backchannel_logout_uri", "https://app.example.com/backchannel"),
+        "--frontchannel-logout-uri": ("frontchannel_logout_uri", "https://app.example.com/frontchannel"),
+        "--software-id": ("software_id", "4NRB1"),
+        "--software-version": ("software_version", "2.1"),
+    }
+    switches = {
+        "--strict-audience": "strict_assertion_audience",
+        "--require-auth-time": "require_auth_time",
+        "--backchannel-logout-session-required": "backchannel_logout_session_required",
+        "--frontchannel-logout-session-required": "frontchannel_logout_session_required",
+    }
+    options = [
+        part
+        for name, (_, value) in values.items()
+        for part in (name, str(value[0] if isinstance(value, list) else value))
+    ]
+    made = cli.json(*WEB, *options, *switches)
+    assert {**dict(values.values()), **dict.fromkeys(switches.values(), True)}.items() <= made.items()
+    assert made["grant_types"] == ["authorization_code", "refresh_token", "implicit"]
+    assert not {"client_secret", "sector_identifier_uri"} & set(made)
+    assert cli.json("clients", "show", "my-app")["client_secrets"] == []
+    assert (
+        cli.fault("clients", "rotate-secret", "my-app") == "This client has no secret: it signs with a key of its own."
+    )
+
+
+def test_keys_are_read_from_a_file(cli: Cli) -> None:
+    keys = {"keys": [jose.public_jwk(jose.generate_key("ES256"))]}
+    (cli.folder / "jwks.json").write_text(json.dumps(keys))
+    made = cli.json(*WEB, "--auth-method", "private_key_jwt", "--jwks", "jwks.json")
+    assert made["jwks"] == keys
+    (cli.folder / "jwks.json").write_text("[]")
+    assert "cannot be read as a JSON object" in cli.run(*WEB, "--jwks", "jwks.json").stderr
+
+
+@pytest.mark.spec("OpenID Connect Core §8.1")
+def test_sector_file_is_asked_for_when_a_client_names_one(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    sector = ("--sector-identifier-uri", "https://sector.example.com/uris.json")
+    monkeypatch.setattr(OutboundHttp, "get_json", lambda *_, **__: ["https://other.example.com/cb"])
+    assert cli.fault(*WEB, *sector).startswith("sector_identifier_uri: The file there does not name every")
+    assert cli.json("clients", "list") == []
+    monkeypatch.setattr(OutboundHttp, "get_json", lambda *_, **__: [REDIRECT_URI])
+    assert cli.json(*WEB, *sector)["sector_identifier_uri"] == sector[1]
 
 
 def test_registration_is_shown_as_lines_for_people(cli: Cli) -> None:
@@ -93,7 +166,7 @@ def test_registration_is_shown_as_lines_for_people(cli: Cli) -> None:
             "redirect_uris: http is only allowed for localhost, and only",
         ),
         (("--post-logout-redirect-uri", "nowhere"), "post_logout_redirect_uris: A redirect URI is absolute"),
-        (("--scope", "openid nonsense"), "scope: This deployment has no scope 'nonsense'"),
+        (("--scope", "openid nonsense"), "scope: This deployment has no other scopes than address"),
         (("--client-id", "usr_x"), "client_id: A client id has letters"),
         (("--auth-method", "none", "--no-pkce"), "require_pkce: PKCE cannot be switched off"),
     ],
@@ -113,7 +186,9 @@ def test_registration_is_refused_when_the_id_is_taken(cli: Cli) -> None:
     [
         ("--type", "robot"),
         (),
-        ("--type", "web", "--auth-method", "private_key_jwt"),
+        ("--type", "web", "--auth-method", "tls_client_auth"),
+        ("--type", "web", "--response-type", "token"),
+        ("--type", "web", "--jwks", "nowhere.json"),
         ("--type", "web", "--id-token-alg", "none"),
         ("--type", "web", "--refresh-token-policy", "never"),
     ],
