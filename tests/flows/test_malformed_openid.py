@@ -6,6 +6,8 @@ specification names. The same endpoints are fuzzed by `test_any_bytes.py`.
 
 from __future__ import annotations
 
+import base64
+import hmac
 import json
 import re
 from collections.abc import Mapping
@@ -13,6 +15,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
 from joserfc import jwk
 from werkzeug.test import TestResponse
 
@@ -315,7 +319,7 @@ BAD_HEADERS: tuple[dict[str, Any], ...] = (
 def test_request_object_is_refused_when_its_header_asks_for_more(client: RelyingParty, header: dict[str, Any]) -> None:
     pages = StoredPages().put_into(client.gatepost)
     claims = {**client.parameters(), "aud": client.gatepost.settings.issuer, "exp": client.seconds() + 60}
-    refused(client, signed(claims, "RS256", **{"typ": "JWT", **header}))
+    refused(client, signed_by_hand({"alg": "RS256", "kid": "signs-RS256", "typ": "JWT", **header}, claims))
     assert pages.asked == []
 
 
@@ -326,8 +330,7 @@ def test_request_object_is_refused_when_it_is_not_signed_by_the_client(client: R
     refused(client, signed(claims, "RS256", "JWT", foreign))
     refused(client, signed(claims, "HS256", "JWT", jwk.OctKey.import_key(client.secret or "x" * 32)))
     # The public key as an HMAC secret: the oldest confusion there is.
-    pem = signing_key("RS256").as_pem(private=False)
-    refused(client, signed(claims, "HS256", "JWT", jwk.OctKey.import_key({"kty": "oct", "k": _base64url(pem)})))
+    refused(client, signed_by_hand({"alg": "HS256", "kid": "signs-RS256", "typ": "JWT"}, claims))
     token = client.request_object()
     head, body, signature = token.split(".")
     unsigned = _base64url(b'{"alg":"none"}')
@@ -350,7 +353,17 @@ def test_request_object_is_refused_when_it_is_not_signed_by_the_client(client: R
 
 
 def _base64url(data: bytes) -> str:
-    return str(jwk.OctKey.import_key(data).as_dict(private=True)["k"])
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def signed_by_hand(header: dict[str, Any], claims: dict[str, Any]) -> str:
+    """A token that no library would make: with any header, or with the public key for a secret."""
+    head = f"{_base64url(json.dumps(header).encode())}.{_base64url(json.dumps(claims).encode())}"
+    key = signing_key("RS256")
+    if header["alg"] == "HS256":
+        return f"{head}.{_base64url(hmac.digest(key.as_pem(private=False), head.encode(), 'sha256'))}"
+    private: Any = key.private_key
+    return f"{head}.{_base64url(private.sign(head.encode(), PKCS1v15(), SHA256()))}"
 
 
 @pytest.mark.parametrize(
@@ -433,7 +446,7 @@ ASSERTION_CHANGES: tuple[dict[str, Any], ...] = (
     *({name: None} for name in ("iss", "sub", "aud", "exp", "jti")),
     *({name: value} for name in ("iss", "sub", "aud") for value in (5, MARK, [], {}, [5], "")),
     *({name: value} for name in ("exp", "nbf", "iat") for value in (MARK, [], {}, True, 10**400)),
-    *({"jti": value} for value in (5, [], {}, "", f"{MARK}\0")),
+    *({"jti": value} for value in (5, [], {}, "", None)),
     {"exp": 1},
     {"exp": 10**12},
     {"nbf": 10**11},
@@ -500,7 +513,7 @@ def test_nobody_is_sent_away_or_signed_out_when_the_hint_is_nothing_of_ours(
     for more in ({}, {"client_id": client.client.id}, {"client_id": MARK}, {"state": MARK, "logout_hint": MARK}):
         sent = {"id_token_hint": hint, "post_logout_redirect_uri": GOODBYE, **more}
         arguments = {"query_string": sent} if method == "GET" else {"data": sent}
-        response = client.browser.open("/logout", method=method, **arguments)
+        response = client.walk(client.browser.open("/logout", method=method, **arguments))
         assert response.status_code in {200, 400, 403, 413}
         assert MARK not in re.sub(r'<input\b[^>]*type="hidden"[^>]*>', "", response.text)
         assert f"url={GOODBYE}" not in response.text

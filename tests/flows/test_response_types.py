@@ -378,19 +378,21 @@ def test_answer_is_a_token_for_this_client_when_it_is_asked_for_as_one(provider:
 
 
 @pytest.mark.parametrize(("alg", "enc"), [("RSA-OAEP-256", "A256GCM"), ("ECDH-ES", "A128CBC-HS256")])
-@pytest.mark.parametrize("mode", ["query.jwt", "form_post.jwt"])
-@pytest.mark.spec("JARM §2.2", "JARM §2.3.1")
+@pytest.mark.parametrize("mode", ["query.jwt", "fragment.jwt", "form_post.jwt"])
+@pytest.mark.spec("JARM §2.2", "JARM §2.3")
 def test_answer_is_encrypted_when_the_client_registered_for_it(
     provider: Gatepost, alg: str, enc: str, mode: str
 ) -> None:
     metadata = {"authorization_encrypted_response_alg": alg, "authorization_encrypted_response_enc": enc}
     client = relying_party(provider, authorization_signed_response_alg="RS256", **metadata)
-    for response_type in ("code", "code id_token token"):
+    for response_type in ("code", "none") if mode == "query.jwt" else RESPONSE_TYPES:
         answer = client.answer(response_type=response_type, response_mode=mode)
+        assert set(answer.parameters) == {"response"}
         read = client.read(answer["response"])
         assert read.is_encrypted
         assert (read.headers[0]["alg"], read.headers[0]["enc"], read.headers[0].get("cty")) == (alg, enc, "JWT")
         assert ("access_token" in read.claims) is ("token" in response_type.split())
+        assert read.claims["aud"] == client.client.id
 
 
 @pytest.mark.spec("INV-05", "TK-19")

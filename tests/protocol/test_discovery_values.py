@@ -87,7 +87,11 @@ def _grant_type(gatepost: Gatepost, value: str) -> bool:
 
 
 def _scope(gatepost: Gatepost, value: str) -> bool:
-    tokens = relying_party(gatepost).tokens(scope=f"openid {value}", prompt="consent")
+    response = register(gatepost, scope=f"openid {value}")
+    if response.status_code != 201 or value not in response.get_json()["scope"].split():
+        tokens = relying_party(gatepost).tokens(scope=f"openid {value}", prompt="consent")
+    else:
+        tokens = party_of(gatepost, response).tokens(scope=f"openid {value}", prompt="consent")
     return value in tokens.get("scope", f"openid {value}").split()
 
 
@@ -237,7 +241,7 @@ OTHER_GRANTS = (
     "urn:ietf:params:oauth:grant-type:saml2-bearer",
     "urn:openid:params:grant-type:ciba",
 )
-OTHER_METHODS = ("tls_client_auth", "self_signed_tls_client_auth", "attest_jwt_client_auth", "client_secret", "")
+OTHER_METHODS = ("tls_client_auth", "self_signed_tls_client_auth", "attest_jwt_client_auth", "client_secret")
 OTHER_ASSERTIONS = ("none", "HS384", "HS512", "RS384", "PS512", "ES384", "ES256K")
 
 USES: dict[str, tuple[Works, tuple[str, ...]]] = {
