@@ -114,8 +114,8 @@ def target_of(url: str, settings: Settings, *, allow_fragment: bool = True) -> T
     scheme, host, port, resource, fragment = match.groups()
     if fragment is not None and not allow_fragment:
         raise FetchRefused("The URL must have no fragment.")
+    literal = _literal(host.lower())
     host = host.strip("[]").lower()
-    literal = _literal(host)
     resource = resource if resource.startswith("/") else f"/{resource}"
     target = Target(scheme, host, int(port or _default_port(scheme)), resource, literal)
     _check_place(target, settings)
@@ -133,7 +133,7 @@ def _literal(host: str) -> Address | None:
         FetchRefused: when it is neither.
     """
     try:
-        return ipaddress.ip_address(host)
+        return ipaddress.IPv6Address(host[1:-1]) if host.startswith("[") else ipaddress.IPv4Address(host)
     except ValueError:
         labels = host.split(".")
         # A trailing dot, an empty label; and what a resolver would read as an address all the same.

@@ -17,6 +17,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
@@ -157,16 +158,14 @@ class OutboundHttp:
         """Sends the request to the first address that takes the connection, and reads what is wanted of the answer."""
         deadline = Deadline(self._settings.outbound_timeout)
         try:
-            connection = self._connect(target, deadline)
-            try:
+            with closing(self._connect(target, deadline)) as connection:
                 headers = {"Host": target.authority, **request.headers}
                 connection.timeout = deadline.left()
                 connection.request(
                     request.method, target.resource, request.body, headers, preload_content=False, decode_content=False
                 )
-                return read(connection.getresponse())
-            finally:
-                connection.close()
+                with closing(connection.getresponse()) as response:
+                    return read(response)
         except _UNREACHABLE as error:
             log.info("fetching from %s failed: %s", target.host, type(error).__name__)
             raise FetchFailed(_FAILED) from error
@@ -227,7 +226,8 @@ def _body(response: HTTPResponse, *, content_types: tuple[str, ...], maximum_byt
     if not any(_is_of(kind, wanted) for wanted in content_types):
         raise FetchFailed("The URL answers with another content type than is needed.", 200)
     body = response.read(maximum_bytes + 1)
-    if len(body) > maximum_bytes:
+    # Only at its end does an answer that was cut off show that it was.
+    if len(body) > maximum_bytes or response.read(1):
         raise FetchFailed("The URL answers with more than is read.", 200)
     return body
 
