@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import unquote_plus
 
 from server.infra import jose
@@ -15,8 +14,7 @@ from server.protocol.request import ProtocolRequest
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
-@dataclass(frozen=True)
-class PresentedCredentials:
+class PresentedCredentials(NamedTuple):
     """One client's claim to be who it is: a secret, an assertion, or nothing but its name."""
 
     method: str
