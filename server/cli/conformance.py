@@ -36,7 +36,7 @@ _CONNECTIONS: Final = 64
 _PLENTY: Final = 1_000_000
 
 
-def default_settings(port: int) -> dict[str, Any]:
+def default_settings(port: int, suite: str = SUITE) -> dict[str, Any]:
     """The settings of a conformance run; whatever the environment says wins."""
     return {
         "issuer": f"https://op.test:{port}",
@@ -46,16 +46,19 @@ def default_settings(port: int) -> dict[str, Any]:
         "registration_per_hour": _PLENTY,
         "registration_maximum": _PLENTY,
         "outbound_allow_loopback": True,
+        "outbound_ports": tuple({443, 8443, urlsplit(suite).port or 443}),
         "outbound_ca_file": FOLDER / "ca.pem",
     }
 
 
-def check_settings(settings: Settings) -> None:
+def check_settings(settings: Settings, suite: str) -> None:
     """Refuses what would make every module fail, or a public server unsafe.
 
     Raises:
         ClickException: with the sentence that mends it.
     """
+    if urlsplit(suite).scheme != "https" or not urlsplit(suite).hostname:
+        raise click.ClickException(f"--suite is the address of the suite, such as {SUITE}")
     if not settings.is_https:
         raise click.ClickException("The suite wants https. Unset GATEPOST_ISSUER, or give one that begins with https.")
     if not settings.is_on_this_machine:

@@ -38,9 +38,9 @@ _THREADS: Final = 8
 def dev(host: str, port: int | None, reset: bool, conformance: bool, suite: str) -> None:
     """Run Gatepost on this machine with a demo person and demo clients. Makes all it needs; run it again at will."""
     port = port or (conformance_run.PORT if conformance else _PORT)
-    settings = _dev_settings(conformance_run.default_settings(port) if conformance else _default_settings(port))
+    settings = _dev_settings(conformance_run.default_settings(port, suite) if conformance else _default_settings(port))
     if conformance:
-        conformance_run.check_settings(settings)
+        conformance_run.check_settings(settings, suite)
     if not is_free(host, port):
         raise click.ClickException(
             f"Port {port} is in use. Stop the other server, or choose: gatepost dev --port {port % 65535 + 1}"

@@ -15,6 +15,14 @@ EVERY = (
     *(Variant(response_type, registration="static") for response_type in ("code", "id_token", "code id_token token")),
     Variant("code", "form_post", "static"),
 )
+#: Those that a plain run takes; the others come with the slow tests.
+USUAL = (
+    Variant("code"),
+    Variant("id_token"),
+    Variant("code id_token token"),
+    Variant("id_token token", "form_post"),
+    Variant("code", registration="static"),
+)
 #: The Dynamic plan, one of each kind.
 DYNAMIC = tuple(
     Variant(response_type, auth_method="private_key_jwt")
@@ -25,8 +33,13 @@ DYNAMIC = tuple(
 def run_with(
     variants: tuple[Variant, ...] = EVERY, where: Callable[[Variant], bool] = lambda _: True
 ) -> pytest.MarkDecorator:
-    """The test runs once with each of these variants."""
-    return pytest.mark.parametrize("variant", [variant for variant in variants if where(variant)], ids=str)
+    """The test runs once with each of these variants; with `EVERY` all but the usual ones are slow together."""
+    marked = [
+        pytest.param(variant, marks=[pytest.mark.slow] if variants is EVERY and variant not in USUAL else [])
+        for variant in variants
+        if where(variant)
+    ]
+    return pytest.mark.parametrize("variant", marked, ids=str)
 
 
 def has_code(variant: Variant) -> bool:
