@@ -38,6 +38,15 @@ def keys_of(work: UnitOfWork, client: Client, *, fresh: bool = False) -> Keys:
     return remote_keys.fetch(client.jwks_uri, fresh=fresh)
 
 
+def remembered_keys_of(work: UnitOfWork, client: Client) -> Keys:
+    """The keys that `keys_of` gave a moment ago: nothing is fetched, so the work's transaction goes on.
+
+    Raises:
+        KeysUnavailable: when nobody has asked for them.
+    """
+    return keys_of(work, client) if client.jwks_uri is None else work.runtime.remote_keys.remembered(client.jwks_uri)
+
+
 def verify_signed_by(work: UnitOfWork, client: Client, token: str, algorithms: Collection[str]) -> jose.DecodedToken:
     """Verifies what the client signed with one of its keys, also with one that it has published only now.
 

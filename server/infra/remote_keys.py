@@ -29,7 +29,7 @@ AGAIN_SECONDS: Final = 5
 #: How long keys are used while their URL does not answer.
 STALE_SECONDS: Final = 300
 #: More URLs than this are not remembered: the one that came first goes.
-CAPACITY: Final = 1000
+CAPACITY: Final = 500
 _MAXIMUM_KEYS: Final = 100
 
 
@@ -66,6 +66,15 @@ class RemoteKeys:
         """
         remembered = self._by_url.get(url)
         return self._usable(remembered, fresh=fresh) if remembered is not None else None
+
+    def remembered(self, url: str) -> Keys:
+        """What `url` said within the last five minutes, for those who cannot wait now and asked before.
+
+        Raises:
+            KeysUnavailable: when that is nothing.
+        """
+        remembered = self._by_url.get(url, _Remembered())
+        return self._while_away(remembered, self._clock.now())
 
     def fetch(self, url: str, *, fresh: bool = False) -> Keys:
         """The keys at `url`, asked for unless another request has just done so. The caller holds no transaction.

@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from server.domain.actor import OPERATOR
-from server.domain.client_keys import KeysUnavailable, keys_of, verify_signed_by
+from server.domain.client_keys import KeysUnavailable, keys_of, remembered_keys_of, verify_signed_by
 from server.domain.clients import Client
 from server.domain.unit_of_work import UnitOfWork
 from server.infra import jose
@@ -130,6 +130,20 @@ def test_keys_are_asked_for_when_the_clock_was_set_back(remote: RemoteKeys, site
     assert len(site.asked) == 2
 
 
+def test_what_was_said_within_five_minutes_is_remembered_without_asking(
+    remote: RemoteKeys, site: Site, clock: FrozenClock
+) -> None:
+    with pytest.raises(KeysUnavailable):
+        remote.remembered(URL)
+    get(remote)
+    clock.advance(STALE_SECONDS - 0.001)
+    assert remote.remembered(URL) == tuple(KEYS)
+    clock.advance(0.001)
+    with pytest.raises(KeysUnavailable):
+        remote.remembered(URL)
+    assert len(site.asked) == 1
+
+
 def test_urls_are_kept_apart_and_the_first_is_forgotten_when_there_are_too_many(remote: RemoteKeys, site: Site) -> None:
     for number in range(CAPACITY + 1):
         get(remote, f"{URL}?{number}")
@@ -205,6 +219,7 @@ def test_registered_keys_are_used_without_asking_anybody(work: UnitOfWork, clien
     client.jwks = {"keys": KEYS}
     assert list(keys_of(work, client)) == KEYS
     assert list(keys_of(work, client, fresh=True)) == KEYS
+    assert list(remembered_keys_of(work, client)) == KEYS
 
 
 def test_transaction_has_ended_when_keys_are_fetched(
@@ -221,7 +236,8 @@ def test_transaction_has_ended_when_keys_are_fetched(
         assert list(keys_of(work, client)) == KEYS
         assert not work.is_in_transaction
         db.execute(select(Client))
-        assert list(keys_of(work, client)) == KEYS
+        gatepost.clock.advance(FRESH_SECONDS)
+        assert list(remembered_keys_of(work, client)) == KEYS
         assert work.is_in_transaction
 
 
