@@ -36,7 +36,7 @@ def find(path: tuple[str, ...]) -> click.Command:
 
 def test_commands_are_those_that_operators_know() -> None:
     assert sorted(main.commands) == [
-        *("audit", "clients", "config", "db", "dev", "keyring", "keys", "serve", "sweep", "users"),
+        *("audit", "clients", "config", "db", "dev", "keyring", "keys", "registration", "serve", "sweep", "users"),
     ]
 
 

@@ -70,7 +70,5 @@ def _tokens(work: UnitOfWork, response_type: str, client: Client, grant: Grant, 
         )
         work.runtime.metrics.issue("implicit", client.client_type)
     if gives_id_token(response_type):
-        beside = Beside(answer.get("access_token"), code, grant.nonce)
-        # What the code will bring is told at userinfo; without code and token this is all there is (§5.4).
-        answer["id_token"] = issue_id_token(work, authorized, beside)
+        answer["id_token"] = issue_id_token(work, authorized, Beside(answer.get("access_token"), code, grant.nonce))
     return answer

@@ -47,7 +47,7 @@ def issue_id_token(work: UnitOfWork, authorized: Authorized, beside: Beside) -> 
     client, user, grant = authorized.client, authorized.user, authorized.grant
     algorithm = client.id_token_signed_response_alg
     issued = int(authorized.issuance.at.timestamp())
-    claims = _claims_about(authorized, has_access_token=beside.access_token is not None) | {
+    claims = _claims_about(authorized, beside) | {
         "iss": work.settings.issuer,
         "sub": subject_of(work, client, user.id),
         "aud": client.id,
@@ -68,9 +68,9 @@ def issue_id_token(work: UnitOfWork, authorized: Authorized, beside: Beside) -> 
     return sign_response(work, client, claims, protection, authorized.issuance.at)
 
 
-def _claims_about(authorized: Authorized, *, has_access_token: bool) -> dict[str, Any]:
-    """What the ID token says about the person. All that was granted if there is no userinfo to ask (§5.4)."""
-    if not has_access_token:
+def _claims_about(authorized: Authorized, beside: Beside) -> dict[str, Any]:
+    """What the ID token says about the person. All that was granted if no access token is ever issued (§5.4)."""
+    if beside.access_token is None and beside.code is None:
         scopes = authorized.scopes
     else:
         scopes = authorized.scopes & ID_TOKEN_SCOPES if authorized.client.id_token_claims == "full" else frozenset()
