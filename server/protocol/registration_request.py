@@ -39,7 +39,9 @@ def _is_object(value: object) -> bool:
     return isinstance(value, dict)
 
 
-_KINDS: Final[dict[str, Callable[[object], bool]]] = (
+_Kind = Callable[[object], bool]
+
+_KINDS: Final[Mapping[str, _Kind]] = (
     dict.fromkeys(MEMBERS, _is_text)
     | dict.fromkeys(("grant_types", "response_types", "redirect_uris", "post_logout_redirect_uris"), _is_list)
     | dict.fromkeys(("contacts", "request_uris", "default_acr_values"), _is_list)
@@ -73,15 +75,16 @@ def metadata_of(document: Mapping[str, Any], client_id: str) -> ClientMetadata:
     """
     asked = _members_of(document)
     method = asked.setdefault("token_endpoint_auth_method", _DEFAULT_METHOD)
+    client_type = _type_of(asked.pop("application_type", "web"), method)
     _fill_in_flows(asked)
     # Nobody vouches for the client, so the person is asked for everything; and may be asked for all that is standard.
     asked.setdefault("scope", scopes.format_scopes(scopes.PERSONAL))
     return ClientMetadata(
         client_name=asked.pop("client_name", None) or client_id,
-        client_type=_type_of(asked.pop("application_type", "web"), method),
+        client_type=client_type,
         client_id=client_id,
-        # OpenID clients that keep a secret may rely on the nonce instead (RFC 9700 §2.1.1).
-        require_pkce=method == "none",
+        # OpenID clients on servers of their own may rely on the nonce instead (RFC 9700 §2.1.1).
+        require_pkce=client_type != "web",
         # What an ID token says beside who signed in, userinfo says too, to whoever has an access token.
         id_token_claims="lean",
         registered_dynamically=True,

@@ -10,21 +10,39 @@ import pytest
 from sqlalchemy import delete, func, select
 
 from server.domain.access_tokens import RevokedAccessToken, revoke_access_token
+from server.domain.audit_events import AuditEvent
 from server.domain.authorization_codes import AuthorizationCode, issue_authorization_code
 from server.domain.authorization_requests import AuthorizationRequest, park_request
 from server.domain.client_secrets import ClientSecret, issue_client_secret, rotate_client_secret
-from server.domain.clients import get_client
+from server.domain.clients import Client, find_client, get_client
+from server.domain.consents import give_consent
 from server.domain.grants import Grant, revoke_grant
 from server.domain.housekeeping import RULES, sweep
+from server.domain.initial_access_tokens import (
+    InitialAccessToken,
+    consume_initial_access_token,
+    create_initial_access_token,
+)
 from server.domain.login_attempts import LoginAttempts, spend_attempt
+from server.domain.outbox import OutboxMessage
 from server.domain.policy.lockout import Budget
 from server.domain.refresh_rotation import refresh
 from server.domain.refresh_tokens import RefreshToken
+from server.domain.registration_tokens import RegistrationToken, issue_registration_token
 from server.domain.sessions import Browser, Session, create_browser, end_session
 from server.domain.tables import METADATA
 from server.domain.unit_of_work import UnitOfWork
+from server.domain.used_assertions import UsedAssertion
 from server.infra.database import Base
-from tests.domain.factories import REDIRECT_URI, make_client, make_grant, make_refresh_token, make_session, make_user
+from tests.domain.factories import (
+    REDIRECT_URI,
+    last_audited,
+    make_client,
+    make_grant,
+    make_refresh_token,
+    make_session,
+    make_user,
+)
 from tests.support.application import Gatepost
 from tests.support.clock import FrozenClock
 
@@ -98,6 +116,32 @@ def attempts(work: UnitOfWork) -> None:
     spend_attempt(work, (Budget("account:one", 10, 600),))
 
 
+def used_assertion(work: UnitOfWork) -> None:
+    work.db.add(UsedAssertion(id="x", expires_at=work.now + timedelta(seconds=300)))
+    work.db.flush()
+
+
+def message(work: UnitOfWork) -> None:
+    soon = {"created_at": work.now, "next_attempt_at": work.now, "expires_at": work.now + timedelta(days=1)}
+    work.db.add(OutboxMessage(topic="x", client_id=make_client(work).id, payload={}, attempts=0, **soon))
+    work.db.flush()
+
+
+def expired_token(work: UnitOfWork) -> None:
+    create_initial_access_token(work, "x", uses=1, expires_in=300)
+
+
+def used_up_token(work: UnitOfWork) -> None:
+    token, _ = create_initial_access_token(work, "x", uses=1, expires_in=None)
+    assert consume_initial_access_token(work, token.id)
+
+
+def unused_client(work: UnitOfWork) -> None:
+    client = make_client(work, registered_dynamically=True)
+    issue_client_secret(work, client)
+    issue_registration_token(work, client)
+
+
 #: How each kind of row comes to be, and for how many seconds it stays.
 LIVES: list[tuple[Callable[[UnitOfWork], None], type[Base], float]] = [
     (parked_request, AuthorizationRequest, 300 + HOUR),
@@ -109,6 +153,11 @@ LIVES: list[tuple[Callable[[UnitOfWork], None], type[Base], float]] = [
     (revoked_grant, Grant, 900 + DAY),
     (idle_session, Session, DAY + 14 * DAY),
     (attempts, LoginAttempts, 600),
+    (used_assertion, UsedAssertion, 300),
+    (message, OutboxMessage, DAY + HOUR),
+    (expired_token, InitialAccessToken, 300 + 14 * DAY),
+    (used_up_token, InitialAccessToken, 14 * DAY),
+    (unused_client, Client, 90 * DAY),
 ]
 
 
@@ -184,6 +233,54 @@ def test_everything_under_a_grant_goes_with_it(work: UnitOfWork, clock: FrozenCl
     assert count(work, RefreshToken) == 0
 
 
+@pytest.mark.spec("TK-24")
+def test_client_that_nobody_used_goes_with_its_secrets_and_tells_the_audit_log(
+    work: UnitOfWork, clock: FrozenClock
+) -> None:
+    unused_client(work)
+    client_id = work.db.scalars(select(Client.id)).one()
+    clock.advance(90 * DAY + 1)
+    assert sweep(work) == {"clients": 1}
+    assert (count(work, ClientSecret), count(work, RegistrationToken)) == (0, 0)
+    row = last_audited(work, AuditEvent.CLIENT_DELETED)
+    assert (row.client_id, row.details) == (client_id, {"reason": "unused"})
+
+
+@pytest.mark.spec("TK-24")
+def test_client_stays_when_somebody_uses_it_or_the_operator_made_it(work: UnitOfWork, clock: FrozenClock) -> None:
+    user = make_user(work)
+    by_operator, allowed, granted, changed = (
+        make_client(work, registered_dynamically=dynamically).id for dynamically in (False, True, True, True)
+    )
+    give_consent(work, user.id, allowed, frozenset({"openid"}))
+    clock.advance(89 * DAY)
+    make_grant(work, get_client(work, granted), user)
+    get_client(work, changed).updated_at = work.now
+    work.db.flush()
+    clock.advance(2 * DAY)
+    assert "clients" not in sweep(work)
+    clock.advance(100 * DAY)
+    sweep(work)
+    assert sweep(work) in ({}, {"clients": 1})
+    assert [find_client(work, each) is not None for each in (by_operator, allowed)] == [True, True]
+    assert [find_client(work, each) is not None for each in (granted, changed)] == [False, False]
+
+
+def test_days_of_an_unused_client_are_the_operators_to_say(make_gatepost: Callable[..., Gatepost]) -> None:
+    gatepost = make_gatepost(registration_unused_days=2)
+    with gatepost.work() as work:
+        unused_client(work)
+        gatepost.clock.advance(2 * DAY + 1)
+        assert sweep(work) == {"clients": 1}
+
+
+def test_token_that_still_registers_somebody_is_not_swept(work: UnitOfWork, clock: FrozenClock) -> None:
+    create_initial_access_token(work, "x", uses=None, expires_in=None)
+    create_initial_access_token(work, "x", uses=1, expires_in=None)
+    clock.advance(3650 * DAY)
+    assert "initial_access_tokens" not in sweep(work)
+
+
 def test_live_deployment_loses_nothing(work: UnitOfWork) -> None:
     user, client = make_user(work), make_client(work)
     browser, session = make_session(work, user)
@@ -217,8 +314,9 @@ def test_rules_name_their_tables_and_leave_the_lasting_ones_alone() -> None:
         "audit_events",
         "audit_seals",
         "registry_version",
-        "clients",
         "consents",
+        "pairwise_subjects",
+        "registration_tokens",
         "signing_keys",
         "users",
     }
