@@ -38,8 +38,8 @@ REFUSALS: tuple[tuple[dict[str, str | None], str, str, str | None], ...] = (
     ({"login_hint": "\0"}, "invalid_request", "A parameter has a NUL character.", "login_hint"),
     ({"state": "x" * 4001}, "invalid_request", "A parameter is too long.", "state"),
     ({"login_hint": "x" * 4001}, "invalid_request", "A parameter is too long.", "login_hint"),
-    ({"request": "x"}, "request_not_supported", "Request objects are not supported.", "request"),
-    ({"request_uri": "x"}, "request_uri_not_supported", "request_uri is not supported.", "request_uri"),
+    ({"request": "x"}, "invalid_request_object", "The request object is not signed by the client.", "request"),
+    ({"request_uri": "x"}, "invalid_request_uri", "request_uri is not registered for this client.", "request_uri"),
     ({"registration": "x"}, "registration_not_supported", "registration is not supported.", "registration"),
     ({"response_type": None}, "invalid_request", "response_type is missing.", "response_type"),
     (
@@ -149,7 +149,8 @@ def test_parked_request_keeps_checked_values_when_everything_is_right(flow: Flow
     tokens = flow.tokens()
     context = checked(
         flow, scope="email unknown openid", prompt="login consent", max_age="9999999999", login_hint="ada",
-        response_mode="form_post", id_token_hint=tokens["id_token"], state="a\0b",
+        response_mode="form_post", id_token_hint=tokens["id_token"], state="a\0b", acr_values="9 1",
+        claims='{"userinfo": {"name": null, "unknown": null}, "id_token": {"email": {"essential": true}}}',
     )  # fmt: skip
     assert context.as_stored() == {
         "response_type": "code",
@@ -163,6 +164,10 @@ def test_parked_request_keeps_checked_values_when_everything_is_right(flow: Flow
         "max_age": 10 * 365 * 86400,
         "hint_subject": context.hint_subject,
         "login_hint": "ada",
+        "acr_values": ["9", "1"],
+        "is_acr_essential": False,
+        "claims": {"userinfo": ["name"], "id_token": ["email"]},
+        "claims_scopes": ["email", "profile"],
     }
     assert context.hint_subject == jose.peek_claims(tokens["id_token"])["sub"]
 
