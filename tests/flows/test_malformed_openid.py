@@ -40,8 +40,6 @@ from tests.support.relying_party import (
 )
 from tests.support.stored_pages import StoredPages
 
-pytestmark = pytest.mark.spec("INV-41", "TK-17")
-
 MARK = "zq9hostile"
 PAGE = "https://app.example/request.jwt"
 GOODBYE = "https://app.example/bye"
@@ -78,7 +76,7 @@ def sound(response: TestResponse) -> TestResponse:
 
 
 @pytest.mark.parametrize("member", [*MEMBERS, *OWN_MEMBERS, "software_statement", "client_id", "client_secret"])
-@pytest.mark.spec("RFC 7591 §2", "RFC 7591 §3.2.2", "TK-24", "TK-29", "L-05")
+@pytest.mark.spec("INV-41", "TK-17", "RFC 7591 §2", "RFC 7591 §3.2.2", "TK-24", "TK-29", "L-05")
 def test_member_is_taken_refused_or_ignored_when_it_holds_anything(provider: Gatepost, member: str) -> None:
     for value in ODD:
         document = {"redirect_uris": [CALLBACK], "client_name": "Sound", member: value}
@@ -99,7 +97,7 @@ def test_member_is_taken_refused_or_ignored_when_it_holds_anything(provider: Gat
 
 
 @pytest.mark.parametrize("member", OWN_MEMBERS)
-@pytest.mark.spec("RFC 7591 §5", "TK-24", "INV-30")
+@pytest.mark.spec("INV-41", "TK-17", "RFC 7591 §5", "TK-24", "INV-30")
 def test_client_gets_no_rights_of_the_operators_when_it_asks_for_them(provider: Gatepost, member: str) -> None:
     plain = relying_party(provider).client
     for value in (True, False, "full", "always", "machine", "EdDSA"):
@@ -132,7 +130,7 @@ BODIES = (
 
 @pytest.mark.parametrize("kind", ["application/json", "application/x-www-form-urlencoded", "text/plain", "", "é"])
 @pytest.mark.parametrize("body", BODIES, ids=range(len(BODIES)))
-@pytest.mark.spec("RFC 7591 §3.1")
+@pytest.mark.spec("INV-41", "TK-17", "RFC 7591 §3.1")
 def test_registration_is_refused_when_the_body_is_no_object(provider: Gatepost, body: bytes, kind: str) -> None:
     response = provider.browser().post("/oauth/register", data=body, content_type=kind)
     assert response.status_code in {400, 413, 415}
@@ -145,7 +143,7 @@ TOKENS = ("", "x", "rat_x", MARK, "a.b.c", "é", "Basic", "x" * 5000, "\t")
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 @pytest.mark.parametrize("token", TOKENS, ids=range(len(TOKENS)))
-@pytest.mark.spec("RFC 7592 §2", "RFC 7592 §3", "INV-06")
+@pytest.mark.spec("INV-41", "TK-17", "RFC 7592 §2", "RFC 7592 §3", "INV-06")
 def test_registration_is_not_shown_or_changed_when_the_token_is_not_its_own(
     provider: Gatepost, client: RelyingParty, method: str, token: str
 ) -> None:
@@ -162,7 +160,7 @@ def test_registration_is_not_shown_or_changed_when_the_token_is_not_its_own(
 
 
 @pytest.mark.parametrize("client_id", ["x", "..", MARK, "%00", "é", "x" * 3000, "usr_x", "sample-web"])
-@pytest.mark.spec("RFC 7592 §2.1", "INV-06")
+@pytest.mark.spec("INV-41", "TK-17", "RFC 7592 §2.1", "INV-06")
 def test_registration_of_another_client_is_unknown_when_its_id_is_asked_for(
     provider: Gatepost, client: RelyingParty, client_id: str
 ) -> None:
@@ -189,7 +187,7 @@ def test_registration_of_another_client_is_unknown_when_its_id_is_asked_for(
         {"scope": 5},
     ],
 )
-@pytest.mark.spec("RFC 7592 §2.2")
+@pytest.mark.spec("INV-41", "TK-17", "RFC 7592 §2.2")
 def test_registration_stays_as_it_was_when_its_replacement_is_refused(
     client: RelyingParty, changes: dict[str, Any]
 ) -> None:
@@ -262,13 +260,13 @@ BAD_CLAIMS: tuple[Mapping[str, Any], ...] = (
 
 
 @pytest.mark.parametrize("claims", BAD_CLAIMS, ids=range(len(BAD_CLAIMS)))
-@pytest.mark.spec("OpenID Connect Core §6.1", "RFC 9101 §6.3", "AZ-28")
+@pytest.mark.spec("INV-41", "TK-17", "OpenID Connect Core §6.1", "RFC 9101 §6.3", "AZ-28")
 def test_request_object_is_refused_when_one_claim_is_wrong(client: RelyingParty, claims: dict[str, Any]) -> None:
     changes = {name: client.client.id if value == "CLIENT" else value for name, value in claims.items()}
     refused(client, client.request_object(changes=changes))
 
 
-@pytest.mark.spec("OpenID Connect Core §6.1", "AZ-28")
+@pytest.mark.spec("INV-41", "TK-17", "OpenID Connect Core §6.1", "AZ-28")
 def test_request_object_is_taken_when_nothing_is_wrong(client: RelyingParty) -> None:
     """The other side of all that is refused here."""
     assert client.send(client.by_reference(client.request_object())).headers["Location"].startswith("/")
@@ -291,7 +289,7 @@ PAYLOADS = (
 
 
 @pytest.mark.parametrize("payload", PAYLOADS, ids=range(len(PAYLOADS)))
-@pytest.mark.spec("RFC 9101 §4", "AZ-28")
+@pytest.mark.spec("INV-41", "TK-17", "RFC 9101 §4", "AZ-28")
 def test_request_object_is_refused_when_its_payload_is_no_object(client: RelyingParty, payload: bytes) -> None:
     refused(client, signed(payload, "RS256", "oauth-authz-req+jwt"))
 
@@ -315,7 +313,7 @@ BAD_HEADERS: tuple[dict[str, Any], ...] = (
 
 
 @pytest.mark.parametrize("header", BAD_HEADERS, ids=range(len(BAD_HEADERS)))
-@pytest.mark.spec("RFC 8725 §3", "RFC 7515 §4.1", "AZ-28", "F-01")
+@pytest.mark.spec("INV-41", "TK-17", "RFC 8725 §3", "RFC 7515 §4.1", "AZ-28", "F-01")
 def test_request_object_is_refused_when_its_header_asks_for_more(client: RelyingParty, header: dict[str, Any]) -> None:
     pages = StoredPages().put_into(client.gatepost)
     claims = {**client.parameters(), "aud": client.gatepost.settings.issuer, "exp": client.seconds() + 60}
@@ -323,7 +321,7 @@ def test_request_object_is_refused_when_its_header_asks_for_more(client: Relying
     assert pages.asked == []
 
 
-@pytest.mark.spec("RFC 8725 §3.2", "AZ-28")
+@pytest.mark.spec("INV-41", "TK-17", "RFC 8725 §3.2", "AZ-28")
 def test_request_object_is_refused_when_it_is_not_signed_by_the_client(client: RelyingParty) -> None:
     claims = {**client.parameters(), "aud": client.gatepost.settings.issuer}
     foreign = jwk.RSAKey.generate_key(2048, {"kid": "signs-RS256"})
@@ -381,7 +379,7 @@ def signed_by_hand(header: dict[str, Any], claims: dict[str, Any]) -> str:
         {"alg": 5},
     ],
 )
-@pytest.mark.spec("RFC 8725 §3.1", "RFC 7516 §4.1", "AZ-28")
+@pytest.mark.spec("INV-41", "TK-17", "RFC 8725 §3.1", "RFC 7516 §4.1", "AZ-28")
 def test_encrypted_request_object_is_refused_when_its_header_was_changed(
     client: RelyingParty, change: dict[str, Any]
 ) -> None:
@@ -400,7 +398,7 @@ def test_encrypted_request_object_is_refused_when_its_header_was_changed(
     "page",
     ["", MARK, "<html>", "{}", "a.b.c", "x" * 60_000, "é\0", None],
 )
-@pytest.mark.spec("OpenID Connect Core §6.2", "AZ-28", "F-07")
+@pytest.mark.spec("INV-41", "TK-17", "OpenID Connect Core §6.2", "AZ-28", "F-07")
 def test_request_uri_is_refused_when_it_leads_to_anything_else(client: RelyingParty, page: str | None) -> None:
     StoredPages({PAGE: page} if page is not None else {}).put_into(client.gatepost)
     sent = {"client_id": client.client.id, "response_type": "code", "scope": "openid", "request_uri": PAGE}
@@ -426,7 +424,7 @@ URIS = (
 
 
 @pytest.mark.parametrize("uri", [*URIS, "https://[::1", "\0", "é", "x" * 50_000], ids=range(len(URIS) + 4))
-@pytest.mark.spec("OpenID Connect Core §6.2", "AZ-28", "F-01")
+@pytest.mark.spec("INV-41", "TK-17", "OpenID Connect Core §6.2", "AZ-28", "F-01")
 def test_request_uri_is_not_even_fetched_when_it_was_not_registered(client: RelyingParty, uri: str) -> None:
     pages = StoredPages({PAGE: client.request_object()}).put_into(client.gatepost)
     sent = {**client.parameters(), "request_uri": uri}
@@ -456,7 +454,7 @@ ASSERTION_CHANGES: tuple[dict[str, Any], ...] = (
 
 @pytest.mark.parametrize("method", ["private_key_jwt", "client_secret_jwt"])
 @pytest.mark.parametrize("changes", ASSERTION_CHANGES, ids=range(len(ASSERTION_CHANGES)))
-@pytest.mark.spec("RFC 7523 §3", "TK-07")
+@pytest.mark.spec("INV-41", "TK-17", "RFC 7523 §3", "TK-07")
 def test_assertion_is_refused_when_one_claim_is_wrong(provider: Gatepost, method: str, changes: dict[str, Any]) -> None:
     client = relying_party(provider, token_endpoint_auth_method=method)
     for path in ("token", "introspect", "revoke"):
@@ -467,7 +465,7 @@ def test_assertion_is_refused_when_one_claim_is_wrong(provider: Gatepost, method
         assert response.get_json()["error"] in {"invalid_client", "invalid_request"}
 
 
-@pytest.mark.spec("RFC 7521 §4.2", "TK-06", "TK-07")
+@pytest.mark.spec("INV-41", "TK-17", "RFC 7521 §4.2", "TK-06", "TK-07")
 def test_client_is_not_known_when_its_assertion_comes_in_another_way(provider: Gatepost) -> None:
     client = relying_party(provider, token_endpoint_auth_method="private_key_jwt")
     with_secret = relying_party(provider)
@@ -505,7 +503,9 @@ HINTS = ("", MARK, "a.b.c", "é\0", "x" * 40_000, "eyJhbGciOiJub25lIn0.e30.", "e
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 @pytest.mark.parametrize("hint", HINTS, ids=range(len(HINTS)))
-@pytest.mark.spec("OpenID Connect RP-Initiated Logout §2", "OpenID Connect RP-Initiated Logout §4", "TK-31", "C-09")
+@pytest.mark.spec(
+    "INV-41", "TK-17", "OpenID Connect RP-Initiated Logout §2", "OpenID Connect RP-Initiated Logout §4", "TK-31", "C-09"
+)
 def test_nobody_is_sent_away_or_signed_out_when_the_hint_is_nothing_of_ours(
     client: RelyingParty, method: str, hint: str
 ) -> None:
@@ -527,7 +527,7 @@ GOODBYES = (
 
 
 @pytest.mark.parametrize("uri", GOODBYES, ids=range(len(GOODBYES)))
-@pytest.mark.spec("OpenID Connect RP-Initiated Logout §3", "TK-31", "C-09", "INV-19")
+@pytest.mark.spec("INV-41", "TK-17", "OpenID Connect RP-Initiated Logout §3", "TK-31", "C-09", "INV-19")
 def test_nobody_is_sent_where_the_client_did_not_register_when_they_sign_out(client: RelyingParty, uri: str) -> None:
     hint = str(client.tokens()["id_token"])
     response = client.browser.get("/logout", query_string={"id_token_hint": hint, "post_logout_redirect_uri": uri})
@@ -539,7 +539,7 @@ def test_nobody_is_sent_where_the_client_did_not_register_when_they_sign_out(cli
 
 
 @pytest.mark.parametrize("query", ["", "client_id=%00", "x=%ff", f"{MARK}={MARK}", "origin=https://evil.example"])
-@pytest.mark.spec("OpenID Connect Session Management §3.3")
+@pytest.mark.spec("INV-41", "TK-17", "OpenID Connect Session Management §3.3")
 def test_session_page_is_the_same_when_anything_is_asked_of_it(provider: Gatepost, query: str) -> None:
     plain = provider.browser().get("/oauth/check-session")
     asked = provider.browser().get(f"/oauth/check-session?{query}")

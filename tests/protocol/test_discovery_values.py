@@ -27,8 +27,6 @@ from tests.support.relying_party import (
 )
 from tests.support.stored_pages import StoredPages
 
-pytestmark = pytest.mark.spec("INV-45", "TK-26", "OpenID Connect Discovery §3", "RFC 8414 §2")
-
 Works = Callable[[Gatepost, str], bool]
 
 
@@ -309,6 +307,7 @@ def test_every_list_of_values_is_tried_when_one_is_added(provider: Gatepost) -> 
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("member", USES)
+@pytest.mark.spec("INV-45", "TK-26", "OpenID Connect Discovery §3", "RFC 8414 §2")
 def test_value_works_when_it_is_advertised_and_is_refused_when_it_is_not(provider: Gatepost, member: str) -> None:
     works, others = USES[member]
     advertised = document_of(provider).get(member, [])
@@ -319,6 +318,7 @@ def test_value_works_when_it_is_advertised_and_is_refused_when_it_is_not(provide
         assert not works(provider, value), value
 
 
+@pytest.mark.spec("RFC 8414 §7.1")
 def test_member_names_are_registered_ones_when_the_document_is_read(provider: Gatepost) -> None:
     plain = {"issuer", "jwks_uri", "check_session_iframe", "service_documentation", "op_policy_uri", "op_tos_uri"}
     endpoints = {"authorization", "token", "userinfo", "registration", "revocation", "introspection", "end_session"}
@@ -343,6 +343,7 @@ def test_every_response_type_and_mode_is_advertised_when_clients_may_ask_for_the
 # Endpoints and what is said with yes or no ------------------------------------------------------------------------
 
 
+@pytest.mark.spec("INV-45", "TK-26")
 def test_endpoint_is_there_when_it_is_named_and_is_not_when_it_is_not(provider: Gatepost) -> None:
     document = document_of(provider)
     named = {name: url for name, url in document.items() if name.endswith(("_endpoint", "_uri", "_iframe"))}
@@ -358,6 +359,7 @@ def test_endpoint_is_there_when_it_is_named_and_is_not_when_it_is_not(provider: 
         assert provider.browser().post(f"/oauth/{path}").status_code == 404
 
 
+@pytest.mark.spec("INV-45", "TK-26", "RFC 7591 §3")
 def test_registration_is_not_named_when_it_is_off(gatepost: Gatepost) -> None:
     assert "registration_endpoint" not in document_of(gatepost)
     assert register(gatepost).status_code in {403, 404}
@@ -427,6 +429,7 @@ def test_every_yes_and_no_is_tried_when_one_is_added(provider: Gatepost) -> None
 
 
 @pytest.mark.parametrize("member", FLAGS)
+@pytest.mark.spec("INV-45", "TK-26", "OpenID Connect Discovery §3")
 def test_feature_works_when_the_document_says_so(provider: Gatepost, member: str) -> None:
     assert document_of(provider)[member] is FLAGS[member](provider)
 
@@ -434,6 +437,7 @@ def test_feature_works_when_the_document_says_so(provider: Gatepost, member: str
 # Claims -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.spec("INV-45", "TK-26", "OpenID Connect Discovery §3")
 def test_claims_are_told_when_they_are_advertised_and_no_others(provider: Gatepost) -> None:
     client = relying_party(provider)
     provider.change_user(client.email, claims=DEMO_CLAIMS)
