@@ -30,6 +30,7 @@ class Listener:
     """Serves `documents` by path; whatever else is asked for is 404, and a POST is 204."""
 
     def __init__(self, folder: Path) -> None:
+        """Listens with a certificate of the authority in `folder`, which is made if it is not there."""
         authority = CertificateAuthority(folder, datetime.now(UTC))
         certificate = authority.certificate_for("listener", ["localhost", "127.0.0.1"])
         self.authority = authority.path
@@ -42,9 +43,14 @@ class Listener:
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
 
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self.server.server_address[1])
+
     def url(self, path: str) -> str:
         """The address of a path."""
-        return f"https://localhost:{self.server.server_address[1]}{path}"
+        return f"https://localhost:{self.port}{path}"
 
     def serve(self, path: str, document: Any, content_type: str = "application/json") -> str:
         """Answers `path` with a document from now on; returns its address."""
@@ -74,24 +80,26 @@ class Listener:
 
             def do_GET(self) -> None:
                 self._remember("GET", "")
-                found = listener.documents.get(self.path)
-                content_type, body = found or ("text/plain", b"not found")
-                self.send_response(200 if found else 404)
-                self.send_header("Content-Type", content_type)
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
+                self._answer(404)
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-                self._remember("POST", body)
-                self.send_response(204)
+                self._remember("POST", self.rfile.read(int(self.headers["Content-Length"])).decode())
+                self._answer(204)
+
+            def _answer(self, otherwise: int) -> None:
+                found = listener.documents.get(self.path.partition("?")[0])
+                content_type, body = found or ("text/plain", b"")
+                self.send_response(200 if found else otherwise)
+                self.send_header("Content-Type", content_type)
+                if found or otherwise != 204:
+                    self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
+                self.wfile.write(body)
 
             def _remember(self, method: str, body: str) -> None:
                 tls = self.connection.version() if isinstance(self.connection, ssl.SSLSocket) else None
                 content_type = self.headers.get("Content-Type", "")
-                listener.received.append(Received(method, self.path, content_type, body, tls))
+                listener.received.append(Received(method, self.path.partition("?")[0], content_type, body, tls))
 
             def log_message(self, format: str, *arguments: Any) -> None:
                 pass
