@@ -22,7 +22,7 @@ from server.config import Settings
 from server.infra import outbound_http, outbound_sockets
 from server.infra.fetch_budget import OVER_ALL, PER_HOST
 from server.infra.outbound_http import FetchFailed, FetchRefused, OutboundHttp
-from tests.infra.test_outbound_addresses import INNER_ADDRESSES
+from tests.security.ssrf_corpus import INNER_ADDRESSES
 from tests.support.sites import Respond, Site, answer, site
 
 pytestmark = pytest.mark.slow
