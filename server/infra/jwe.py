@@ -47,7 +47,7 @@ def encrypt(payload: str, keys: Sequence[Mapping[str, Any]], alg: str, enc: str,
     """
     if alg not in ENCRYPTION_ALGORITHMS or enc not in CONTENT_ENCRYPTIONS:
         raise NoEncryptionKey("The client's tokens are to be encrypted with an algorithm that is not offered.")
-    document = _recipient(keys, alg)
+    document = recipient(keys, alg)
     header: dict[str, Any] = {"alg": alg, "enc": enc}
     if isinstance(document.get("kid"), str):
         header["kid"] = document["kid"]
@@ -60,7 +60,7 @@ def encrypt(payload: str, keys: Sequence[Mapping[str, Any]], alg: str, enc: str,
         raise NoEncryptionKey("The client's encryption key cannot be used.") from error
 
 
-def _recipient(keys: Sequence[Mapping[str, Any]], alg: str) -> Mapping[str, Any]:
+def recipient(keys: Sequence[Mapping[str, Any]], alg: str) -> Mapping[str, Any]:
     """The key that says of itself most clearly that it is the one; the first of equals."""
     fitting = public_keys.fitting(keys, alg, "enc")
     if not fitting:

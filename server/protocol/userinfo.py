@@ -9,7 +9,7 @@ from server.domain.subjects import subject_of
 from server.domain.unit_of_work import UnitOfWork
 from server.protocol.authorization_server import EndpointResponse
 from server.protocol.tokens.access_token import VerifiedAccessToken
-from server.protocol.tokens.signed_response import sign_response
+from server.protocol.tokens.signed_response import prepare_to_encrypt, sign_response
 
 
 def userinfo_response(work: UnitOfWork, token: VerifiedAccessToken) -> EndpointResponse:
@@ -23,6 +23,7 @@ def userinfo_response(work: UnitOfWork, token: VerifiedAccessToken) -> EndpointR
     signing, encryption = client.userinfo_signed_response_alg, client.userinfo_encrypted_response_alg
     if signing is None and encryption is None:
         return EndpointResponse(200, claims, [])
+    prepare_to_encrypt(work, client)
     claims |= {"iss": work.settings.issuer, "aud": client.id}
     protection = (signing or "RS256", encryption, client.userinfo_encrypted_response_enc)
     jwt = sign_response(work, client, claims, protection)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from flask import redirect
 from flask.wrappers import Response
 
 from server.domain.authorization_requests import AuthorizationRequest, get_open_request
@@ -42,9 +41,10 @@ def carry_on(parked: AuthorizationRequest, browser: Browser | None) -> Response:
 
 
 def redirect_to(path: str) -> Response:
-    """303, so that a POST is followed by a GET (RFC 9700 §4.12)."""
-    response = redirect(path, 303)
-    assert isinstance(response, Response)
+    """303, so that a POST is followed by a GET (RFC 9700 §4.12); no page that would repeat where it goes."""
+    response = Response(status=303)
+    response.headers["Location"] = path
+    del response.headers["Content-Type"]
     return response
 
 
@@ -53,10 +53,7 @@ def send(answer: AuthorizationResponse) -> Response:
     if isinstance(answer, FormPost):
         runs_own_script()
         return render("interaction/form_post.html", target=answer.target, fields=answer.fields, application=None)
-    response = Response(status=303)
-    response.headers["Location"] = answer.location
-    del response.headers["Content-Type"]
-    return response
+    return redirect_to(answer.location)
 
 
 def application_of(parked: AuthorizationRequest) -> Application:

@@ -22,7 +22,7 @@ from server.protocol.errors import InvalidGrant
 from server.protocol.registered_client import RegisteredClient
 from server.protocol.request import ProtocolRequest
 from server.protocol.tokens.id_token import Authorized
-from server.protocol.tokens.token_response import TokenAnswer, issuance_now, respond_to_grant
+from server.protocol.tokens.token_response import TokenAnswer, check_can_issue, issuance_now, respond_to_grant
 
 
 class PresentedCode(AuthorizationCodeMixin):
@@ -82,6 +82,7 @@ class AuthorizationCodeGrant(grants.AuthorizationCodeGrant):
         known, grant = presented.known, presented.known.grant
         if known.row.consumed_at is not None:
             raise self._reused(known)
+        check_can_issue(work, client)
         refresh_token = secrets.new_secret(refresh_tokens.PREFIX) if _gets_refresh_token(client, grant) else None
         authorized = Authorized(client, known.user, grant, grant.scope_set, issuance_now(work))
         response = respond_to_grant(work, authorized, refresh_token, nonce=grant.nonce)

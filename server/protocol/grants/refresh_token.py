@@ -18,7 +18,7 @@ from server.protocol.registered_client import RegisteredClient
 from server.protocol.request import ProtocolRequest
 from server.protocol.tokens.access_token import Issuance
 from server.protocol.tokens.id_token import Authorized
-from server.protocol.tokens.token_response import TokenAnswer, check_can_sign, respond_to_grant
+from server.protocol.tokens.token_response import TokenAnswer, check_can_issue, respond_to_grant
 
 
 def _refusal(detail: str) -> InvalidGrant:
@@ -58,7 +58,7 @@ class RefreshTokenGrant(grants.RefreshTokenGrant):
         work, client = self.request.work, self.request.client.row
         token = self.request.parameters.get("refresh_token") or ""
         asked = self._asked_scope(token)
-        check_can_sign(work, client)
+        check_can_issue(work, client)
         refreshed = refresh(work, client, token, asked) or self._retried(client, token, asked)
         whole = refreshed.grant.scope_set
         # Within the grant once more: between asking and spending the token may have become live.

@@ -11,6 +11,7 @@ from server.domain.unit_of_work import UnitOfWork
 from server.infra import secrets
 from server.protocol.tokens.access_token import Issuance, IssuedAccessToken, issue_access_token
 from server.protocol.tokens.id_token import Authorized, Beside, issue_id_token
+from server.protocol.tokens.signed_response import prepare_to_encrypt
 
 #: Status, body and headers, as Authlib passes them on.
 TokenAnswer: TypeAlias = tuple[int, dict[str, Any], list[tuple[str, str]]]
@@ -42,14 +43,16 @@ def respond_to_client(work: UnitOfWork, client: Client, granted: frozenset[str])
     return response
 
 
-def check_can_sign(work: UnitOfWork, client: Client) -> None:
+def check_can_issue(work: UnitOfWork, client: Client) -> None:
     """Makes sure that the keys for the client's tokens are at hand, before anything is spent for them.
 
     Raises:
+        InvalidRequest: when a token is to be encrypted to the client and it has no key for that.
         NoSigningKey: when the deployment has none, which boot prevents.
     """
     for algorithm in (client.access_token_signed_response_alg, client.id_token_signed_response_alg):
         signing_keys.signing_key(work, algorithm)
+    prepare_to_encrypt(work, client)
 
 
 def issuance_now(work: UnitOfWork) -> Issuance:
