@@ -33,6 +33,8 @@ _HTTPS: Final = re.compile(
     r"https://[A-Za-z0-9._~-]{1,2000}(?::[0-9]{1,5})?(?:[/?#][A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]{0,2000})?"
 )
 _MAXIMUM_URL: Final = 2008
+#: What we fetch from or post to, beside `request_uris`; a logo is passed on to the pages that show it.
+_FETCHED: Final = ("jwks_uri", "sector_identifier_uri", "backchannel_logout_uri", "logo_uri")
 _ACR: Final = re.compile(r"[!-~]{1,200}")
 _MAXIMUM_KEYS: Final = 20
 _MAXIMUM_LIST: Final = 50
@@ -145,7 +147,7 @@ def _check_scope(work: UnitOfWork, client: Client) -> None:
 
 def _check_pages(client: Client) -> None:
     """What people's browsers are sent to, or shown links to."""
-    for name in ("client_uri", "logo_uri", "policy_uri", "tos_uri", "initiate_login_uri"):
+    for name in ("client_uri", "policy_uri", "tos_uri", "initiate_login_uri"):
         uri = getattr(client, name)
         if uri is not None and not (len(uri) <= _MAXIMUM_URL and _HTTPS.fullmatch(uri)):
             raise Invalid(name, "This must be an https URL.")
@@ -244,8 +246,8 @@ def _check_request(client: Client) -> None:
 def _check_fetched(work: UnitOfWork, client: Client) -> None:
     """What we ourselves shall fetch from, or post to, leads outside: by its syntax now, by its address each time."""
     _check_length("request_uris", client.request_uris)
-    named = {name: getattr(client, name) for name in ("jwks_uri", "sector_identifier_uri", "backchannel_logout_uri")}
-    uris = [*named.items(), *(("request_uris", uri) for uri in client.request_uris)]
+    uris = [(name, getattr(client, name)) for name in _FETCHED]
+    uris += [("request_uris", uri) for uri in client.request_uris]
     for name, uri in uris:
         if uri is None:
             continue

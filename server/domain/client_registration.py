@@ -120,8 +120,8 @@ def prepare_client(work: UnitOfWork, metadata: ClientMetadata) -> Client:
     return client
 
 
-def add_client(work: UnitOfWork, client: Client) -> None:
-    """Stores a prepared client.
+def add_client(work: UnitOfWork, client: Client, **audited: str) -> None:
+    """Stores a prepared client; `audited` is what the audit row says of it beside its type.
 
     Raises:
         Conflict: when the chosen client id is taken.
@@ -130,7 +130,7 @@ def add_client(work: UnitOfWork, client: Client) -> None:
         raise Conflict(f"There is a client {client.id} already.")
     work.db.add(client)
     work.db.flush()
-    audit_log.record(work, AuditEvent.CLIENT_CREATED, client_id=client.id, client_type=client.client_type)
+    audit_log.record(work, AuditEvent.CLIENT_CREATED, client_id=client.id, client_type=client.client_type, **audited)
 
 
 def replace_metadata(work: UnitOfWork, client: Client, prepared: Client) -> None:

@@ -79,7 +79,7 @@ def register_client(work: UnitOfWork, authorization: str | None, body: bytes) ->
     if leave is not None and not consume_initial_access_token(work, leave.id):
         raise _bad_token(work)
     check_room(work)
-    add_client(work, client)
+    add_client(work, client, **({"initial_access_token": leave.id} if leave is not None else {}))
     secret = issue_client_secret(work, client) if needs_secret(client) else None
     answer = _describe(work, client, issue_registration_token(work, client), secret)
     if document.get(STATEMENT) is not None:

@@ -321,12 +321,13 @@ def test_client_registers_only_with_a_token_when_the_deployment_asks_for_one(
         assert_refused(response, "invalid_token", 401)
         assert response.headers["WWW-Authenticate"].startswith("Bearer realm=")
     with gatepost.work() as work:
-        _, token = create_initial_access_token(work, "a partner", uses=2, expires_in=None)
+        row, token = create_initial_access_token(work, "a partner", uses=2, expires_in=None)
     refused = post(gatepost, {**MINIMAL, "scope": "admin"}, bearer(token))
     assert_refused(refused, "invalid_client_metadata")
     for status in (201, 201, 401):
         assert post(gatepost, MINIMAL, bearer(token)).status_code == status
     assert len(dynamic_clients(gatepost)) == 2
+    assert [each.details["initial_access_token"] for each in gatepost.audit_rows("client.created")] == [row.id] * 2
 
 
 def test_token_registers_nobody_when_it_is_expired_or_revoked(make_gatepost: Callable[..., Gatepost]) -> None:
