@@ -288,7 +288,7 @@ def test_clients_are_told_of_a_sign_out_through_both_channels(suite: Suite, page
 
 
 @pytest.mark.browser
-def test_oidcc_session_management_rp_initiated_logout_in_a_browser(suite: Suite, lasting_page: Page) -> None:
+def test_frame_of_another_site_tells_of_a_sign_out(suite: Suite, lasting_page: Page) -> None:
     """The suite's own automation cannot run this module: its browser has no frames of other sites."""
     page = lasting_page
     frame = suite.server.ask("/.well-known/openid-configuration")[1]["check_session_iframe"]
