@@ -9,7 +9,7 @@ from typing import Any
 
 from authlib.oauth2 import OAuth2Error
 
-from server.domain import audit_log, sessions
+from server.domain import audit_log, redirect_uris, sessions
 from server.domain.audit_events import AuditEvent
 from server.domain.authorization_requests import (
     AuthorizationRequest,
@@ -25,7 +25,7 @@ from server.protocol.authorization.answer import issue_answer
 from server.protocol.authorization.checks import AuthorizationContext, proven_client, run_checks
 from server.protocol.authorization.prompt import Progress, Step, next_step
 from server.protocol.authorization.response_modes import AuthorizationResponse, encode_error, encode_response
-from server.protocol.errors import AccessDenied, ProtocolError, UnauthorizedClient
+from server.protocol.errors import AccessDenied, InvalidRequest, ProtocolError, UnauthorizedClient
 from server.protocol.request import Parameters
 from server.protocol.tokens.signed_response import prepare_to_encrypt
 
@@ -78,7 +78,8 @@ def resume(
     """Carries a parked request on: to the next page, or to its answer.
 
     Raises:
-        UnauthorizedClient: when the client was disabled meanwhile; it is shown, never redirected.
+        UnauthorizedClient, InvalidRequest: when the client was disabled meanwhile, or gave the redirect URI up; it is
+            shown, never redirected.
         Expired: when another visit answered the request first.
     """
     client = _usable_client(work, request)
@@ -109,6 +110,10 @@ def _usable_client(work: UnitOfWork, request: AuthorizationRequest) -> Client:
     client = find_client(work, request.client_id)
     if client is None or not is_usable(work.now, client):
         raise UnauthorizedClient("There is no such client.", parameter="client_id")
+    if not redirect_uris.is_registered(
+        request.parameters["redirect_uri"], client.redirect_uris, native=client.is_native
+    ):
+        raise InvalidRequest("redirect_uri is no longer registered for this client.", parameter="redirect_uri")
     return client
 
 

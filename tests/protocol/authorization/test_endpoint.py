@@ -70,3 +70,14 @@ def test_refusal_is_logged_by_its_code_alone_when_the_client_is_told(
     with caplog.at_level(logging.INFO, "server"):
         flow.authorize(scope="zq9hostile", state="zq9hostile")
     assert caplog.messages == ["authorization request refused: invalid_scope"]
+
+
+@pytest.mark.spec("INV-19", "RFC 7592 §2.2")
+@pytest.mark.parametrize("decision", ["allow", "deny"])
+def test_nothing_is_redirected_when_the_client_gave_its_redirect_uri_up_meanwhile(flow: Flow, decision: str) -> None:
+    page = flow.open_page("/consent", flow.authorize())
+    flow.gatepost.change_client(flow.client.id, redirect_uris=["https://app.example/other"])
+    answer = flow.submit(page, "/consent", decision=decision)
+    assert answer.status_code == 400
+    assert "Location" not in answer.headers
+    assert "redirect_uri is no longer registered" in answer.text
