@@ -43,11 +43,7 @@ _ASSERTION = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 @contextmanager
 def canary(folder: Path) -> Iterator[None]:
     """The network in which every address is here, and the process that watches it."""
-    for command in (
-        "ip link set lo up",
-        "ip route add local 0.0.0.0/0 dev lo",
-        "ip -6 route add local ::/0 dev lo",
-    ):
+    for command in ("ip route add local 0.0.0.0/0 dev lo", "ip -6 route add local ::/0 dev lo"):
         subprocess.run(command.split(), check=True)
     for path, text in (("/etc/resolv.conf", "nameserver 127.0.0.1\n"), ("/etc/nsswitch.conf", "hosts: files dns\n")):
         own = folder / Path(path).name
@@ -226,9 +222,11 @@ def controls(world: World, folder: Path) -> dict[str, Any]:
     )
     status = world.assertion(good)
     settings = world.gatepost.settings.model_copy(update={"outbound_allow_loopback": True})
-    number = INNER_ADDRESSES.index("127.0.0.1")
     before = seen(folder)
-    document = OutboundHttp(settings).get_json(f"https://inner-{number}.corpus.test/x")
+    document = [
+        OutboundHttp(settings).get_json(f"https://inner-{INNER_ADDRESSES.index(address)}.corpus.test/x")
+        for address in ("127.0.0.1", "::1")
+    ]
     after = seen(folder)
     try:
         OutboundHttp(settings).get_json(f"https://inner-{INNER_ADDRESSES.index('10.0.0.1')}.corpus.test/x")

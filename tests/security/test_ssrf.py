@@ -22,6 +22,9 @@ from tests.support.components import REPOSITORY, missing
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
+#: The loopback device is up before anything is imported: urllib3 asks it, once, whether there is IPv6.
+BEGIN = ("sh", "-c", 'ip link set lo up && exec "$0" "$@"')
+
 
 def namespaces() -> list[str]:
     """The words before a command that give it a network and mounts of its own."""
@@ -30,9 +33,9 @@ def namespaces() -> list[str]:
     words = ["unshare", "--net", "--mount"]
     if os.geteuid() != 0:
         words += ["--user", "--map-root-user"]
-    if subprocess.run([*words, "ip", "link", "set", "lo", "up"], capture_output=True).returncode != 0:
+    if subprocess.run([*words, *BEGIN, "true"], capture_output=True).returncode != 0:
         missing("this machine gives nobody a network of its own")
-    return words
+    return [*words, *BEGIN]
 
 
 @pytest.fixture(scope="module")
@@ -91,6 +94,6 @@ def test_canary_sees_a_connection_inside_and_a_public_url_is_fetched_when_they_a
     report: dict[str, Any],
 ) -> None:
     assert report["good_status"] == 200
-    assert report["control_document"] == []
-    assert report["control_after"].get("127.0.0.1 443", 0) == report["control_before"].get("127.0.0.1 443", 0) + 1
-    assert not [place for place in report["control_after"] if place.startswith("10.")]
+    assert report["control_document"] == [[], []]
+    more = {place: count for place, count in report["control_after"].items() if place not in report["control_before"]}
+    assert more == {"127.0.0.1 443": 1, "::1 443": 1}
