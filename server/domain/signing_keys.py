@@ -191,7 +191,7 @@ def published_keys(work: UnitOfWork) -> list[dict[str, Any]]:
     """The public JWKs that tokens verify with: what signs, what will sign, what may still have to be verified."""
 
     def load() -> Sequence[tuple[dict[str, Any], datetime | None]]:
-        return [(row.public_jwk, row.remove_after) for row in work.read(_VERIFYING_KEYS, {})]
+        return [(public_jwk, remove_after) for public_jwk, remove_after in work.read(_VERIFYING_KEYS, {})]
 
     now = work.now
     keys = work.from_registry("verifying_keys", load) or ()
