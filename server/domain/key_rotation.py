@@ -7,9 +7,9 @@ the schedule; whoever comes first does what is due, and the others find it done.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Final
 
 from server.domain import audit_log
@@ -37,40 +37,54 @@ from server.infra import jose
 _UNDERWAY: Final = timedelta(minutes=16)
 
 
+class Step(StrEnum):
+    """What the schedule may ask for."""
+
+    #: A next key beside the active one.
+    PUBLISH = "publish"
+    #: The next key has been published long enough to sign.
+    ACTIVATE = "activate"
+    #: A new key in the place of the one that others encrypt to.
+    REPLACE = "replace"
+    #: Keys whose last tokens have expired are to leave.
+    REMOVE = "remove"
+
+
 @dataclass(frozen=True)
 class Due:
-    """What the schedule asks for at a moment, by algorithm."""
+    """One step that the schedule asks for now."""
 
-    #: Need a new key: to publish it beside the active one, or in the place of one that others encrypt to.
-    wanting: tuple[str, ...]
-    #: Their next key has been published long enough to sign.
-    ready: tuple[str, ...]
-    #: Have a key whose last tokens have expired.
-    over: tuple[str, ...]
+    algorithm: str
+    step: Step
 
-    def __bool__(self) -> bool:
-        return bool(self.wanting or self.ready or self.over)
+    @property
+    def needs_key(self) -> bool:
+        """Whether the step wants a new key: it is made beforehand, as nobody should wait for a lock that long."""
+        return self.step in {Step.PUBLISH, Step.REPLACE}
 
 
-def find_due(work: UnitOfWork) -> Due:
+def list_due(work: UnitOfWork) -> list[Due]:
     """What is due now; only read, so that the question locks nothing."""
     keys = kept_keys(work)
-    places = {(key.algorithm, key.state): key for key in keys}
-    wanting, ready = [], []
-    for algorithm in ALGORITHMS:
-        active = places.get((algorithm, KeyState.ACTIVE))
-        ends = _end_of_turn(work, active)
-        if ends is None:
-            continue
-        following = places.get((algorithm, KeyState.NEXT))
-        if algorithm in ENCRYPTION_ALGORITHMS:
-            wanting += [algorithm] if work.now >= ends else []
-        elif following is None:
-            wanting += [algorithm] if work.now >= ends - _notice(work) else []
-        elif work.now >= max(ends, following.created_at + _notice(work)):
-            ready.append(algorithm)
     over = {key.algorithm for key in keys if is_over(work, key)}
-    return Due(tuple(wanting), tuple(ready), tuple(sorted(over)))
+    due = [Due(algorithm, Step.REMOVE) for algorithm in ALGORITHMS if algorithm in over]
+    places = {(key.algorithm, key.state): key for key in keys}
+    for algorithm in ALGORITHMS:
+        active, following = (places.get((algorithm, state)) for state in (KeyState.ACTIVE, KeyState.NEXT))
+        step = _step_of(work, active, following)
+        due += [Due(algorithm, step)] if step else []
+    return due
+
+
+def _step_of(work: UnitOfWork, active: StoredSigningKey | None, following: StoredSigningKey | None) -> Step | None:
+    ends = _end_of_turn(work, active)
+    if active is None or ends is None:
+        return None
+    if active.algorithm in ENCRYPTION_ALGORITHMS:
+        return Step.REPLACE if work.now >= ends else None
+    if following is None:
+        return Step.PUBLISH if work.now >= ends - _notice(work) else None
+    return Step.ACTIVATE if work.now >= max(ends, following.created_at + _notice(work)) else None
 
 
 def _end_of_turn(work: UnitOfWork, active: StoredSigningKey | None) -> datetime | None:
@@ -85,23 +99,18 @@ def _notice(work: UnitOfWork) -> timedelta:
     return timedelta(seconds=work.settings.signing_key_publication) + _UNDERWAY
 
 
-def follow_schedule(work: UnitOfWork, spares: Mapping[str, jose.SigningKey]) -> Due:
-    """Does what is due, with the new keys that `find_due` found wanting; returns what was done.
-
-    The keys were made beforehand: making one takes longer than others should wait for a lock.
-    """
+def follow_schedule(work: UnitOfWork, due: Due, spare: jose.SigningKey | None) -> bool:
+    """Does one step that was found due, unless somebody else has done it meanwhile; returns whether it did."""
     take_turn(work)
-    due = find_due(work)
-    made = tuple(algorithm for algorithm in due.wanting if algorithm in spares)
-    for algorithm in made:
-        if algorithm in ENCRYPTION_ALGORITHMS:
-            rotate_key(work, algorithm, spares[algorithm])
-        else:
-            store_key(work, spares[algorithm], algorithm, KeyState.NEXT)
-    for algorithm in due.ready:
-        rotate_key(work, algorithm)
-    remove_retired_keys(work)
-    return Due(made, due.ready, due.over)
+    if due not in list_due(work):
+        return False
+    if due.step is Step.PUBLISH:
+        prepare_next_key(work, due.algorithm, spare)
+    elif due.step is Step.REMOVE:
+        remove_retired_keys(work)
+    else:
+        rotate_key(work, due.algorithm, spare)
+    return True
 
 
 def prepare_next_key(work: UnitOfWork, algorithm: str, spare: jose.SigningKey | None = None) -> StoredSigningKey:

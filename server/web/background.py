@@ -11,9 +11,10 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from server.domain import audit_chain, key_rotation
+from server.domain import audit_chain
 from server.domain.actor import Actor
 from server.domain.housekeeping import BATCH, RULES, find_due, remove
+from server.domain.key_rotation import Due, follow_schedule, list_due
 from server.domain.signing_keys import generate_key
 from server.domain.unit_of_work import Runtime, UnitOfWork
 from server.infra.database import begin_reading, open_engine
@@ -62,19 +63,20 @@ class Sweeper(threading.Thread):
             engine.dispose()
 
     def _rotate_keys(self, engine: Engine) -> None:
-        """Follows the schedule of the signing keys; all replicas do, and the first one acts."""
+        """Follows the schedule of the keys, step by step; all replicas do, and the first one acts."""
+        while (due := self._due_step(engine)) and not self._stopped.is_set():
+            # Between two transactions: making an RSA key takes longer than anybody should wait for a lock.
+            spare = generate_key(due.algorithm) if due.needs_key else None
+            with Session(engine) as db:
+                is_done = follow_schedule(UnitOfWork.begin(self._runtime, db, _SYSTEM), due, spare)
+                db.commit()
+            if is_done:
+                log.info("keys, by schedule: %s %s", due.step, due.algorithm)
+
+    def _due_step(self, engine: Engine) -> Due | None:
         with Session(engine) as db:
             begin_reading(db)
-            due = key_rotation.find_due(UnitOfWork.begin(self._runtime, db, _SYSTEM))
-        if not due:
-            return
-        # Between two transactions: making an RSA key takes longer than anybody should wait for a lock.
-        spares = {algorithm: generate_key(algorithm) for algorithm in due.wanting}
-        with Session(engine) as db:
-            done = key_rotation.follow_schedule(UnitOfWork.begin(self._runtime, db, _SYSTEM), spares)
-            db.commit()
-        if done:
-            log.info("keys: new for %s, signing for %s, removed for %s", done.wanting, done.ready, done.over)
+            return next(iter(list_due(UnitOfWork.begin(self._runtime, db, _SYSTEM))), None)
 
     def _sweep_by(self, name: str, engine: Engine) -> int:
         """Removes what is due by one rule; returns how many rows that were."""
