@@ -77,7 +77,8 @@ export class Person {
     });
   }
 
-  // Walks from `url` until the browser is sent to `redirectUri`; resolves to that URL.
+  // Walks from `url` until the browser is sent to `redirectUri`; resolves to that URL, or to the request with the form
+  // that is posted there.
   async walk(url, redirectUri, { deny = false } = {}) {
     let current = new URL(url);
     let response = await this.#request(current);
@@ -90,6 +91,11 @@ export class Person {
         continue;
       }
       const html = await response.text();
+      const posted = formsOf(html).find((form) => form.action?.startsWith(redirectUri));
+      if (posted !== undefined) {
+        const body = new URLSearchParams(posted.inputs.filter(({ type }) => type === 'hidden').map(({ name, value }) => [name, value ?? '']));
+        return new Request(posted.action, { method: 'POST', body });
+      }
       const presses = ['login-submit', deny ? 'consent-deny' : 'consent-approve'];
       const match = formsOf(html)
         .flatMap((form) => presses.map((press) => ({ form, press })))
