@@ -79,7 +79,7 @@ def _parse_assertion(assertion: str, assertion_type: str | None, client_id: str 
         algorithm, subject = jose.peek_header(assertion).get("alg"), jose.peek_claims(assertion).get("sub")
     except jose.InvalidToken as error:
         raise InvalidClient(detail="the client assertion is not a signed token") from error
-    if not isinstance(subject, str) or not (subject.isascii() and subject.isprintable() and subject):
+    if not isinstance(subject, str) or not subject or not subject.isprintable():
         raise InvalidClient(detail="the client assertion names no client")
     _check_same(client_id, subject)
     is_hmac = isinstance(algorithm, str) and algorithm.startswith("HS")
