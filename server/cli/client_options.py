@@ -1,4 +1,4 @@
-"""The options of `gatepost clients create`: one for each member of a client's metadata."""
+"""The options of `gatepost clients create` and `update`: one for each member of a client's metadata."""
 
 from __future__ import annotations
 
@@ -44,11 +44,13 @@ def _encryption(name: str, member: str, what: str, algorithms: tuple[str, ...] =
     ]  # fmt: skip
 
 
-_OPTIONS: Final = [
+_IDENTITY: Final = [
     click.option("--type", "client_type", type=click.Choice(CLIENT_TYPES), required=True,
                  help="web: has a server; spa: runs in the browser; native: on a phone or desktop; "
                  "machine: acts for itself; device: has no browser."),
     click.option("--client-id", help="Choose the id; by default a random one."),
+]  # fmt: skip
+_OPTIONS: Final = [
     click.option("--redirect-uri", "redirect_uris", multiple=True, help="Where people return to. May be repeated."),
     click.option("--post-logout-redirect-uri", "post_logout_redirect_uris", multiple=True, help="May be repeated."),
     click.option("--scope", help="What it may ask for, separated by spaces."),
@@ -113,7 +115,24 @@ _OPTIONS: Final = [
 
 
 def metadata_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives a command all of them."""
+    """Gives a command all of them but the two that are said once."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def identity_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Gives a command the two that no later command changes."""
+    for option in reversed(_IDENTITY):
+        command = option(command)
+    return command
+
+
+def values_of(options: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of `ClientMetadata` that the options stand for."""
+    values = {name: value for name, value in options.items() if name not in _SWITCHED_OFF}
+    return values | {member: not options[name] for name, member in _SWITCHED_OFF.items() if name in options}
+
+
+#: Options that take something away which is there unless somebody says so.
+_SWITCHED_OFF: Final = {"no_pkce": "require_pkce", "no_rotation": "rotate_refresh_tokens"}

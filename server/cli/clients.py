@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import click
 
-from server.cli.client_options import metadata_options
+from server.cli.client_options import identity_options, metadata_options, values_of
 from server.cli.console import json_option, operator_work, show, show_table
 from server.domain import clients as registry
+from server.domain.client_changes import change_client, metadata_of
 from server.domain.client_registration import ClientMetadata, add_client, describe, prepare_client
 from server.domain.client_secrets import (
     issue_client_secret,
@@ -16,7 +17,14 @@ from server.domain.client_secrets import (
     needs_secret,
     rotate_client_secret,
 )
+from server.domain.policy.client_metadata import MEMBERS, OWN_MEMBERS
 from server.domain.sector_identifiers import check_sector_file
+
+_COMMANDLINE: Final = click.core.ParameterSource.COMMANDLINE
+#: What may take its default again; a client without name, type or a way to be reached is none.
+_CHANGEABLE: Final = tuple(
+    name for name in (*MEMBERS, *OWN_MEMBERS) if name not in {"client_name", "client_type", "application_type"}
+)
 
 
 @click.group()
@@ -26,12 +34,15 @@ def clients() -> None:
 
 @clients.command()
 @click.argument("name")
+@identity_options
 @metadata_options
 @json_option
 def create(name: str, as_json: bool, **options: Any) -> None:
     """Register an application. Its secret, if it has one, is shown this once."""
+    for flow in ("grant_types", "response_types"):
+        options[flow] = options[flow] or None
     with operator_work() as work:
-        client = prepare_client(work, _metadata(name, **options))
+        client = prepare_client(work, ClientMetadata(client_name=name, **values_of(options)))
         check_sector_file(work, client)
         add_client(work, client)
         document = describe(client)
@@ -40,10 +51,27 @@ def create(name: str, as_json: bool, **options: Any) -> None:
     show(document, as_json)
 
 
-def _metadata(name: str, no_pkce: bool, no_rotation: bool, **options: Any) -> ClientMetadata:
-    for flow in ("grant_types", "response_types"):
-        options[flow] = options[flow] or None
-    return ClientMetadata(client_name=name, require_pkce=not no_pkce, rotate_refresh_tokens=not no_rotation, **options)
+@clients.command()
+@click.argument("client_id")
+@click.option("--name", "client_name", help="Its new name.")
+@metadata_options
+@click.option("--unset", "unset", type=click.Choice(_CHANGEABLE), multiple=True, metavar="MEMBER",
+              help="A member, as show names it, that takes its default again. May be repeated.")  # fmt: skip
+@json_option
+def update(client_id: str, unset: tuple[str, ...], as_json: bool, **options: Any) -> None:
+    """Change an application: what is said is replaced, all else stays. A new secret it needs is shown this once."""
+    context = click.get_current_context()
+    said = {name: options[name] for name in options if context.get_parameter_source(name) is _COMMANDLINE}
+    with operator_work() as work:
+        metadata = metadata_of(registry.get_client(work, client_id)) | values_of(said)
+        prepared = prepare_client(
+            work, ClientMetadata(**{name: value for name, value in metadata.items() if name not in unset})
+        )
+        check_sector_file(work, prepared)
+        client = registry.get_client(work, client_id)
+        secret = change_client(work, client, prepared)
+        document = describe(client) | ({"client_secret": secret} if secret is not None else {})
+    show(document, as_json)
 
 
 @clients.command("list")

@@ -133,17 +133,6 @@ def add_client(work: UnitOfWork, client: Client, **audited: str) -> None:
     audit_log.record(work, AuditEvent.CLIENT_CREATED, client_id=client.id, client_type=client.client_type, **audited)
 
 
-def replace_metadata(work: UnitOfWork, client: Client, prepared: Client) -> None:
-    """Gives the client the metadata of a prepared one; what is the operator's to decide stays (RFC 7592 §2.2)."""
-    for name in (*MEMBERS, "client_type"):
-        setattr(client, name, getattr(prepared, name))
-    if client.is_public:
-        client.require_pkce = client.rotate_refresh_tokens = True
-    client.updated_at = work.now
-    work.db.flush()
-    audit_log.record(work, AuditEvent.CLIENT_UPDATED, client_id=client.id, client_type=client.client_type)
-
-
 def _values_of(metadata: ClientMetadata) -> dict[str, Any]:
     """The columns of the metadata, defaults filled in."""
     defaults = DEFAULTS[metadata.client_type]

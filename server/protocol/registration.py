@@ -10,14 +10,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
-from server.domain.client_registration import add_client, describe_registration, prepare_client, replace_metadata
-from server.domain.client_secrets import (
-    CLIENT_SECRET_JWT,
-    issue_client_secret,
-    needs_secret,
-    rotate_client_secret,
-    verify_client_secret,
-)
+from server.domain.client_changes import replace_metadata
+from server.domain.client_registration import add_client, describe_registration, prepare_client
+from server.domain.client_secrets import issue_client_secret, needs_secret, verify_client_secret
 from server.domain.clients import Client, delete_client, lock_client, registered_client
 from server.domain.errors import Invalid
 from server.domain.initial_access_tokens import (
@@ -118,10 +113,7 @@ def replace_registration(work: UnitOfWork, client_id: str, authorization: str | 
     token = rotate_registration_token(work, client_id, presented) if client is not None else None
     if client is None or token is None:
         raise _bad_token(work)
-    secret_before = _kind_of_secret(client)
-    replace_metadata(work, client, prepared)
-    is_new = needs_secret(client) and _kind_of_secret(client) != secret_before
-    secret = rotate_client_secret(work, client, 0) if is_new else None
+    secret = replace_metadata(work, client, prepared)
     return EndpointResponse(200, _describe(work, client, token, secret), [])
 
 
@@ -139,13 +131,6 @@ def delete_registration(work: UnitOfWork, client_id: str, authorization: str | N
         raise _bad_token(work)
     delete_client(work, client)
     return EndpointResponse(204, None, [])
-
-
-def _kind_of_secret(client: Client) -> str:
-    """A secret that signs is kept in another way than one that is shown: neither is any use for the other method."""
-    if not needs_secret(client):
-        return "none"
-    return "key" if client.token_endpoint_auth_method == CLIENT_SECRET_JWT else "shown"
 
 
 def _check_leave(work: UnitOfWork, authorization: str | None) -> InitialAccessToken | None:

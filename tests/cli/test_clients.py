@@ -130,6 +130,50 @@ def test_every_further_option_finds_its_place_too(cli: Cli) -> None:
     )
 
 
+def test_what_is_said_is_changed_and_all_else_stays(cli: Cli) -> None:
+    made = cli.json(*WEB, "--logo-uri", "https://app.example.com/logo.png", "--no-pkce", "--default-max-age", "5")
+    options = ("--response-type", "id_token", "--response-type", "code", "--grant-type", "implicit", "--grant-type")
+    changed = cli.json(
+        "clients", "update", "my-app", *options, "authorization_code", "--name", "New name", "--first-party"
+    )
+    expected = {
+        "client_name": "New name",
+        "response_types": ["id_token", "code"],
+        "grant_types": ["implicit", "authorization_code"],
+        "is_first_party": True,
+    }
+    assert changed == {name: value for name, value in {**made, **expected}.items() if name != "client_secret"}
+    (row,) = cli.audit_rows("client.updated")
+    assert row.details == {"changed": ["client_name", "grant_types", "is_first_party", "response_types"]}
+    unset = (
+        "--unset",
+        "logo_uri",
+        "--unset",
+        "require_pkce",
+        "--unset",
+        "is_first_party",
+        "--unset",
+        "default_max_age",
+    )
+    after = cli.json("clients", "update", "my-app", *unset)
+    assert not {"logo_uri", "default_max_age"} & set(after)
+    assert (after["require_pkce"], after["is_first_party"]) == (True, False)
+
+
+def test_new_secret_is_shown_when_a_change_needs_one(cli: Cli) -> None:
+    cli.ok(*WEB)
+    assert "client_secret" not in cli.json("clients", "update", "my-app", "--auth-method", "client_secret_post")
+    assert "client_secret" in cli.json("clients", "update", "my-app", "--auth-method", "client_secret_jwt")
+
+
+def test_change_is_refused_when_the_whole_would_not_hold(cli: Cli) -> None:
+    cli.ok(*WEB)
+    assert cli.fault("clients", "update", "my-app", "--response-type", "id_token").startswith("grant_types: ")
+    assert cli.fault("clients", "update", "nobody", "--first-party") == "There is no client nobody."
+    assert cli.run("clients", "update", "my-app", "--unset", "client_id").exit_code == 2
+    assert cli.audit_rows("client.updated") == []
+
+
 def test_keys_are_read_from_a_file(cli: Cli) -> None:
     keys = {"keys": [jose.public_jwk(jose.generate_key("ES256"))]}
     (cli.folder / "jwks.json").write_text(json.dumps(keys))

@@ -13,8 +13,6 @@ from server.domain.client_registration import (
     create_client,
     describe,
     describe_registration,
-    prepare_client,
-    replace_metadata,
 )
 from server.domain.policy.client_metadata import CLIENT_TYPES, MEMBERS, OWN_MEMBERS, ClientType
 from server.domain.unit_of_work import UnitOfWork
@@ -213,23 +211,7 @@ def test_grant_types_and_response_types_follow_from_each_other(
     assert (client.grant_types, client.response_types) == (grant_types, response_types)
 
 
-# -------------------------------------------------------------------------------------------------------- replacement
-
-
-@pytest.mark.spec("RFC 7592 §2.2")
-def test_everything_the_client_said_is_replaced_and_what_the_operator_said_stays(work: UnitOfWork) -> None:
-    metadata = ClientMetadata(
-        "First", "web", "my-app", (REDIRECT_URI,), scope="openid email", id_token_claims="lean",
-        may_introspect_any=True, require_pkce=False, **EVERYTHING_ELSE,
-    )  # fmt: skip
-    client = create_client(work, metadata)
-    plain = prepare_client(work, ClientMetadata("Second", "native", "my-app", ("com.example.app:/cb",)))
-    replace_metadata(work, client, plain)
-    assert {name: getattr(client, name) for name in MEMBERS} == {name: getattr(plain, name) for name in MEMBERS}
-    assert (client.client_type, client.is_native, client.is_public) == ("native", True, True)
-    assert (client.may_introspect_any, client.id_token_claims, client.strict_assertion_audience) == (True, "lean", True)
-    assert (client.require_pkce, client.rotate_refresh_tokens) == (True, True)
-    assert last_audited(work, AuditEvent.CLIENT_UPDATED).client_id == "my-app"
+# ----------------------------------------------------------------------------------------------------------- documents
 
 
 def test_client_sees_nothing_of_what_the_operator_decides(work: UnitOfWork) -> None:

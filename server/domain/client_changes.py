@@ -1,0 +1,66 @@
+"""Changing a registration: by the client itself, which replaces all it said (RFC 7592 §2.2), or by the operator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any
+
+from server.domain import audit_log
+from server.domain.audit_events import AuditEvent
+from server.domain.client_registration import ClientMetadata
+from server.domain.client_secrets import CLIENT_SECRET_JWT, needs_secret, rotate_client_secret
+from server.domain.clients import Client
+from server.domain.policy.client_metadata import MEMBERS, OWN_MEMBERS
+from server.domain.unit_of_work import UnitOfWork
+
+
+def metadata_of(client: Client) -> dict[str, Any]:
+    """The metadata that would register the client as it is: arguments of `ClientMetadata`."""
+    names = [field.name for field in fields(ClientMetadata) if field.name != "client_id"]
+    values = {name: getattr(client, name) for name in names}
+    return {"client_id": client.id} | {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+    }
+
+
+def replace_metadata(work: UnitOfWork, client: Client, prepared: Client) -> str | None:
+    """Gives the client what it now says of itself; what is the operator's to decide stays.
+
+    Args:
+        work: the work.
+        client: as it is registered.
+        prepared: as `prepare_client` made it.
+
+    Returns:
+        A new secret, shown this once, when the client needs one that it has not.
+    """
+    secret = _change(work, client, prepared, (*MEMBERS, "client_type"))
+    if client.is_public:
+        client.require_pkce = client.rotate_refresh_tokens = True
+    return secret
+
+
+def change_client(work: UnitOfWork, client: Client, prepared: Client) -> str | None:
+    """Gives the client all that the operator now says of it; returns as `replace_metadata`."""
+    return _change(work, client, prepared, (*MEMBERS, *OWN_MEMBERS))
+
+
+def _change(work: UnitOfWork, client: Client, prepared: Client, names: Iterable[str]) -> str | None:
+    secret_before = _kind_of_secret(client)
+    changed = [name for name in names if getattr(client, name) != getattr(prepared, name)]
+    for name in changed:
+        setattr(client, name, getattr(prepared, name))
+    client.updated_at = work.now
+    work.db.flush()
+    audit_log.record(work, AuditEvent.CLIENT_UPDATED, client_id=client.id, changed=sorted(changed))
+    if not needs_secret(client) or _kind_of_secret(client) == secret_before:
+        return None
+    return rotate_client_secret(work, client, overlap_seconds=0)
+
+
+def _kind_of_secret(client: Client) -> str:
+    """A secret that signs is kept in another way than one that is shown: neither is any use for the other method."""
+    if not needs_secret(client):
+        return "none"
+    return "key" if client.token_endpoint_auth_method == CLIENT_SECRET_JWT else "shown"

@@ -1,0 +1,81 @@
+"""Changing a registration: what each may change, what stays, and when a new secret is due."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from server.domain.audit_events import AuditEvent
+from server.domain.client_changes import change_client, metadata_of, replace_metadata
+from server.domain.client_registration import ClientMetadata, create_client, describe, prepare_client
+from server.domain.client_secrets import issue_client_secret, verify_client_secret
+from server.domain.clients import Client
+from server.domain.policy.client_metadata import MEMBERS
+from server.domain.unit_of_work import UnitOfWork
+from tests.domain.factories import REDIRECT_URI, last_audited, make_client
+
+LOGO = "https://app.example.com/logo.png"
+
+
+def rich(work: UnitOfWork, **changes: Any) -> Client:
+    metadata = ClientMetadata(
+        "First", "web", "my-app", (REDIRECT_URI,), scope="openid email", logo_uri=LOGO, default_max_age=5,
+        require_auth_time=True, id_token_claims="lean", may_introspect_any=True, require_pkce=False,
+        strict_assertion_audience=True,
+    )  # fmt: skip
+    return create_client(work, replace(metadata, **changes))
+
+
+@pytest.mark.spec("RFC 7592 §2.2")
+def test_everything_the_client_said_is_replaced_and_what_the_operator_said_stays(work: UnitOfWork) -> None:
+    client = rich(work)
+    plain = prepare_client(work, ClientMetadata("Second", "native", "my-app", ("com.example.app:/cb",)))
+    assert replace_metadata(work, client, plain) is None
+    assert {name: getattr(client, name) for name in MEMBERS} == {name: getattr(plain, name) for name in MEMBERS}
+    assert (client.client_type, client.is_native, client.is_public) == ("native", True, True)
+    assert (client.may_introspect_any, client.id_token_claims, client.strict_assertion_audience) == (True, "lean", True)
+    assert (client.require_pkce, client.rotate_refresh_tokens) == (True, True)
+    row = last_audited(work, AuditEvent.CLIENT_UPDATED)
+    assert row.client_id == "my-app"
+    assert {"logo_uri", "redirect_uris", "client_name"} <= set(row.details["changed"])
+    assert "post_logout_redirect_uris" not in row.details["changed"]
+
+
+def test_operator_changes_what_is_theirs_too(work: UnitOfWork) -> None:
+    client = rich(work)
+    prepared = prepare_client(work, ClientMetadata(**metadata_of(client) | {"may_introspect_any": False}))
+    change_client(work, client, prepared)
+    assert not client.may_introspect_any
+    assert last_audited(work, AuditEvent.CLIENT_UPDATED).details == {"changed": ["may_introspect_any"]}
+
+
+def test_metadata_of_a_client_register_the_same_client(work: UnitOfWork) -> None:
+    client = rich(work)
+    again = prepare_client(work, ClientMetadata(**metadata_of(client)))
+    assert describe(again) == describe(client)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_new"),
+    [
+        ("client_secret_basic", "client_secret_post", False),
+        ("client_secret_basic", "client_secret_jwt", True),
+        ("client_secret_jwt", "client_secret_post", True),
+        ("private_key_jwt", "client_secret_basic", True),
+        ("client_secret_basic", "private_key_jwt", False),
+    ],
+)
+def test_secret_is_new_when_the_old_one_does_not_serve_the_method(
+    work: UnitOfWork, before: str, after: str, is_new: bool
+) -> None:
+    keys = {"jwks_uri": "https://app.example.com/jwks.json"}
+    client = make_client(work, token_endpoint_auth_method=before, **keys)
+    old = issue_client_secret(work, client)
+    metadata = metadata_of(client) | {"token_endpoint_auth_method": after}
+    secret = change_client(work, client, prepare_client(work, ClientMetadata(**metadata)))
+    assert (secret is not None) is is_new
+    if secret is not None:
+        assert verify_client_secret(work, client, secret)
+        assert not verify_client_secret(work, client, old)
