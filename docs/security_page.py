@@ -21,6 +21,7 @@ FAMILIES = {
     "B": "Guessing",
     "E": "Enumeration and recovery",
     "H": "Host and forwarded headers",
+    "F": "Requests to other servers",
     "L": "Logs, errors, answers",
     "R": "Reliability",
     "INV": "Invariants",

@@ -212,7 +212,7 @@ def test_acr_tells_what_happened_when_it_can_or_need_not_be_reached(
 
 
 @pytest.mark.parametrize("wanted", [{"value": "2"}, {"values": ["2"]}, {"values": ["gold", "2"]}, {"value": "gold"}])
-@pytest.mark.spec("OpenID Connect Core §5.5.1.1", "INV-12", "M-06")
+@pytest.mark.spec("OpenID Connect Core §5.5.1.1", "INV-12")
 def test_error_is_sent_when_an_essential_acr_cannot_be_reached(client: RelyingParty, wanted: dict[str, Any]) -> None:
     claims = asking(id_token={"acr": {"essential": True, **wanted}})
     answer = client.answer(scope="openid", claims=claims)
