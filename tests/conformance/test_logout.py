@@ -113,40 +113,46 @@ def check_signed_out(signed_in: SignedIn, landing: Landing) -> None:
 # --------------------------------------------------------------------------------------------------------- RP-initiated
 
 
-@pytest.mark.spec("OpenID Connect Discovery §3")
+@pytest.mark.spec("RP-Initiated Logout 1.0 §2.1")
 def test_oidcc_rp_initiated_logout_discovery_endpoint_verification(op: Provider) -> None:
     checks.check_https(op.metadata["end_session_endpoint"])
 
 
 @run_with(VARIANTS)
+@pytest.mark.spec("RP-Initiated Logout 1.0 §2", "RP-Initiated Logout 1.0 §3")
 def test_oidcc_rp_initiated_logout(signed_in: SignedIn) -> None:
     check_returned(signed_in.end())
     assert not signed_in.is_signed_in()
 
 
 @run_with(VARIANTS)
+@pytest.mark.spec("RP-Initiated Logout 1.0 §3")
 def test_oidcc_rp_initiated_logout_no_state(signed_in: SignedIn) -> None:
     check_returned(signed_in.end(state=None), state=None)
     assert not signed_in.is_signed_in()
 
 
 @run_with(VARIANTS)
+@pytest.mark.spec("RP-Initiated Logout 1.0 §3")
 def test_oidcc_rp_initiated_logout_bad_post_logout_redirect_uri(signed_in: SignedIn) -> None:
     check_stayed(signed_in.end(post_logout_redirect_uri=f"{POST_LOGOUT}/another"))
 
 
 @run_with(VARIANTS)
+@pytest.mark.spec("RP-Initiated Logout 1.0 §3")
 def test_oidcc_rp_initiated_logout_query_added_to_post_logout_redirect_uri(signed_in: SignedIn) -> None:
     check_stayed(signed_in.end(post_logout_redirect_uri=f"{POST_LOGOUT}?foo=bar"))
 
 
 @run_with(VARIANTS)
+@pytest.mark.spec("RP-Initiated Logout 1.0 §4")
 def test_oidcc_rp_initiated_logout_modified_id_token_hint(signed_in: SignedIn) -> None:
     check_stayed(signed_in.end(id_token_hint=unsigned(signed_in.outcome.claims)))
     assert signed_in.is_signed_in()
 
 
 @run_with(VARIANTS)
+@pytest.mark.spec("RP-Initiated Logout 1.0 §4")
 def test_oidcc_rp_initiated_logout_bad_id_token_hint(signed_in: SignedIn) -> None:
     rp = signed_in.rp
     assert rp.key is not None
@@ -156,22 +162,26 @@ def test_oidcc_rp_initiated_logout_bad_id_token_hint(signed_in: SignedIn) -> Non
 
 
 @run_with(VARIANTS)
+@pytest.mark.spec("RP-Initiated Logout 1.0 §2")
 def test_oidcc_rp_initiated_logout_no_id_token_hint(signed_in: SignedIn) -> None:
     check_stayed(signed_in.end(id_token_hint=None))
     assert signed_in.is_signed_in()
 
 
 @run_with(VARIANTS)
+@pytest.mark.spec("RP-Initiated Logout 1.0 §2")
 def test_oidcc_rp_initiated_logout_no_params(signed_in: SignedIn) -> None:
     check_signed_out(signed_in, signed_in.end(id_token_hint=None, post_logout_redirect_uri=None, state=None))
 
 
 @run_with(VARIANTS)
+@pytest.mark.spec("RP-Initiated Logout 1.0 §2")
 def test_oidcc_rp_initiated_logout_no_post_logout_redirect_uri(signed_in: SignedIn) -> None:
     check_signed_out(signed_in, signed_in.end(post_logout_redirect_uri=None))
 
 
 @run_with(VARIANTS)
+@pytest.mark.spec("RP-Initiated Logout 1.0 §2")
 def test_oidcc_rp_initiated_logout_only_state(signed_in: SignedIn) -> None:
     check_signed_out(signed_in, signed_in.end(id_token_hint=None, post_logout_redirect_uri=None))
 
@@ -179,7 +189,7 @@ def test_oidcc_rp_initiated_logout_only_state(signed_in: SignedIn) -> None:
 # --------------------------------------------------------------------------------------------------------- back channel
 
 
-@pytest.mark.spec("OpenID Connect Discovery §3")
+@pytest.mark.spec("Back-Channel Logout 1.0 §2.1")
 def test_oidcc_backchannel_logout_discovery_endpoint_verification(op: Provider) -> None:
     checks.check_https(op.metadata["end_session_endpoint"])
     assert op.metadata["backchannel_logout_supported"] is True
@@ -188,6 +198,7 @@ def test_oidcc_backchannel_logout_discovery_endpoint_verification(op: Provider) 
 
 @pytest.mark.slow
 @run_with(VARIANTS[:3])
+@pytest.mark.spec("Back-Channel Logout 1.0 §2.4", "Back-Channel Logout 1.0 §2.5")
 def test_oidcc_backchannel_rp_initiated_logout(
     trusting_op: Provider, variant: Variant, register: Registrar, listener: Listener
 ) -> None:
@@ -242,7 +253,7 @@ def check_logout_token(op: Provider, rp: RelyingParty, token: str, id_token: dic
 # -------------------------------------------------------------------------------------------------------- front channel
 
 
-@pytest.mark.spec("OpenID Connect Discovery §3")
+@pytest.mark.spec("Front-Channel Logout 1.0 §3")
 def test_oidcc_frontchannel_logout_discovery_endpoint_verification(op: Provider) -> None:
     checks.check_https(op.metadata["end_session_endpoint"])
     assert op.metadata["frontchannel_logout_supported"] is True
@@ -250,6 +261,7 @@ def test_oidcc_frontchannel_logout_discovery_endpoint_verification(op: Provider)
 
 
 @run_with(VARIANTS[:3])
+@pytest.mark.spec("Front-Channel Logout 1.0 §2", "Front-Channel Logout 1.0 §3")
 def test_oidcc_frontchannel_rp_initiated_logout(op: Provider, variant: Variant, register: Registrar) -> None:
     """The page loads the client's and goes on afterwards, with a script or without one."""
     uri = f"{BASE}/frontchannel_logout"
@@ -274,12 +286,13 @@ def test_oidcc_frontchannel_rp_initiated_logout(op: Provider, variant: Variant, 
 # --------------------------------------------------------------------------------------------------- session management
 
 
-@pytest.mark.spec("OpenID Connect Discovery §3")
+@pytest.mark.spec("Session Management 1.0 §3.3")
 def test_oidcc_session_management_discovery_endpoint_verification(op: Provider) -> None:
     checks.check_https(op.metadata["check_session_iframe"])
 
 
 @run_with(VARIANTS)
+@pytest.mark.spec("Session Management 1.0 §3.2")
 def test_oidcc_session_management_rp_initiated_logout(signed_in: SignedIn) -> None:
     """What the frame's script computes in a browser; `test_over_tls.py` has one run it."""
     session_state = signed_in.outcome.answer["session_state"]
