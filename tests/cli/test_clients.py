@@ -160,6 +160,15 @@ def test_what_is_said_is_changed_and_all_else_stays(cli: Cli) -> None:
     assert (after["require_pkce"], after["is_first_party"]) == (True, False)
 
 
+def test_client_that_registered_itself_becomes_the_operators_own(cli: Cli) -> None:
+    with cli.gatepost(is_prepared=True, registration="open") as gatepost:
+        document = {"redirect_uris": [REDIRECT_URI]}
+        client_id = gatepost.browser().post("/oauth/register", json=document).get_json()["client_id"]
+    assert cli.json("clients", "show", client_id)["registered_dynamically"] is True
+    changed = cli.json("clients", "update", client_id, "--unset", "registered_dynamically")
+    assert (changed["registered_dynamically"], changed["id_token_claims"]) == (False, "lean")
+
+
 def test_new_secret_is_shown_when_a_change_needs_one(cli: Cli) -> None:
     cli.ok(*WEB)
     assert "client_secret" not in cli.json("clients", "update", "my-app", "--auth-method", "client_secret_post")
