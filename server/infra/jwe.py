@@ -47,25 +47,32 @@ def encrypt(payload: str, keys: Sequence[Mapping[str, Any]], alg: str, enc: str,
     """
     if alg not in ENCRYPTION_ALGORITHMS or enc not in CONTENT_ENCRYPTIONS:
         raise NoEncryptionKey("The client's tokens are to be encrypted with an algorithm that is not offered.")
-    document = recipient(keys, alg)
+    document, key = recipient(keys, alg)
     header: dict[str, Any] = {"alg": alg, "enc": enc}
     if isinstance(document.get("kid"), str):
         header["kid"] = document["kid"]
     if cty is not None:
         header["cty"] = cty
     try:
-        key = public_keys.parse(document)
         return jwe.encrypt_compact(header, payload, key, registry=_registry(alg, enc))
     except (JoseError, ValueError) as error:
         raise NoEncryptionKey("The client's encryption key cannot be used.") from error
 
 
-def recipient(keys: Sequence[Mapping[str, Any]], alg: str) -> Mapping[str, Any]:
-    """The key that says of itself most clearly that it is the one; the first of equals."""
+def recipient(keys: Sequence[Mapping[str, Any]], alg: str) -> tuple[Mapping[str, Any], public_keys.PublicKey]:
+    """The key that says of itself most clearly that it is the one, the first of equals; as a document, and parsed.
+
+    Raises:
+        NoEncryptionKey: when there is none, or it cannot be used.
+    """
     fitting = public_keys.fitting(keys, alg, "enc")
     if not fitting:
         raise NoEncryptionKey("The client publishes no key that its tokens could be encrypted to.")
-    return max(fitting, key=lambda key: ("alg" in key, "use" in key))
+    document = max(fitting, key=lambda key: ("alg" in key, "use" in key))
+    try:
+        return document, public_keys.parse(document)
+    except ValueError as error:
+        raise NoEncryptionKey("The client's encryption key cannot be used.") from error
 
 
 def decrypt(token: str, private_keys: Sequence[jose.SigningKey]) -> str:
