@@ -176,7 +176,7 @@ def signing_key(work: UnitOfWork, algorithm: str, at: datetime | None = None) ->
 def _signers(work: UnitOfWork, algorithm: str) -> Sequence[tuple[datetime, StoredSigningKey]]:
     """The keys that sign or signed, and since when: first the active one, then the latest."""
     keys = [detached(StoredSigningKey, row) for row in work.read(_SIGNERS, {"algorithm": algorithm})]
-    return [(key.activated_at, key) for key in keys if key.activated_at and key.private_encrypted]
+    return [(key.activated_at, key) for key in keys if key.activated_at]
 
 
 def _parse(work: UnitOfWork, stored: StoredSigningKey) -> jose.SigningKey:
@@ -228,7 +228,12 @@ def next_removal(work: UnitOfWork) -> datetime | None:
 
 _SIGNERS: Final = (
     select(*columns_of(StoredSigningKey))
-    .where(StoredSigningKey.algorithm == bindparam("algorithm"), StoredSigningKey.state.in_(PUBLISHED))
+    .where(
+        StoredSigningKey.algorithm == bindparam("algorithm"),
+        StoredSigningKey.activated_at.is_not(None),
+        # As those of removed keys are.
+        StoredSigningKey.private_encrypted.is_not(None),
+    )
     .order_by(StoredSigningKey.state, StoredSigningKey.activated_at.desc())
 )
 _VERIFYING_KEYS: Final = (

@@ -24,15 +24,25 @@ from server.domain.consents import give_consent, remembered_scopes
 from server.domain.errors import Conflict, Expired
 from server.domain.grants import revoke_grants_of_user
 from server.domain.housekeeping import sweep
-from server.domain.key_rotation import prepare_next_key, rotate_key
+from server.domain.key_rotation import list_due, prepare_next_key, rotate_key
 from server.domain.login_flow import log_in_with_password
 from server.domain.refresh_rotation import find_retry, refresh
 from server.domain.refresh_tokens import find_refresh_token
 from server.domain.sessions import create_browser, end_session, find_browser, list_sessions, sign_out_everywhere
-from server.domain.signing_keys import ALGORITHMS, KeyState, ensure_keys, list_keys, published_keys, store_key
+from server.domain.signing_keys import (
+    ALGORITHMS,
+    KeyState,
+    decryption_keys,
+    ensure_keys,
+    jwk_set,
+    list_keys,
+    published_keys,
+    signing_key,
+    store_key,
+)
 from server.domain.unit_of_work import Runtime, UnitOfWork, open_runtime
 from server.domain.users import delete_user, find_user, find_user_by_email
-from server.infra import jose
+from server.infra import jose, jwe
 from server.infra.database import open_session
 from server.infra.keyring import create_keyring
 from server.infra.migrations import upgrade
@@ -173,6 +183,21 @@ def test_keys_are_made_once_and_rotate(work: UnitOfWork) -> None:
         store_key(work, jose.generate_key("ES256"), "ES256", KeyState.NEXT)
     assert rotate_key(work, "ES256") is prepared
     assert len(published_keys(work)) == len(jose.SIGNING_ALGORITHMS) + 1
+
+
+@pytest.mark.filterwarnings("ignore:EdDSA is deprecated via RFC 9864")
+def test_keys_are_read_without_a_transaction(runtime: Runtime) -> None:
+    with open_session(runtime.settings) as db:
+        ensure_keys(UnitOfWork.begin(runtime, db, OPERATOR))
+    with open_session(runtime.settings) as db:
+        work = UnitOfWork.begin(runtime, db, OPERATOR)
+        for algorithm in jose.SIGNING_ALGORITHMS:
+            token = jose.sign({"sub": "usr_1"}, signing_key(work, algorithm, work.now), algorithm, "JWT")
+            assert jose.verify(token, published_keys(work)).claims == {"sub": "usr_1"}
+        token = jwe.encrypt("a request", jwk_set(work), "ECDH-ES", "A256GCM")
+        assert jwe.decrypt(token, decryption_keys(work)) == "a request"
+        assert list_due(work) == []
+        assert not work.is_in_transaction
 
 
 @pytest.mark.filterwarnings("ignore:EdDSA is deprecated via RFC 9864")
