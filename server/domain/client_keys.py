@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from server.domain.clients import Client
 from server.domain.unit_of_work import UnitOfWork
-from server.infra import jose
+from server.infra import foreign_tokens, jose
 from server.infra.database import commit_attempt
 from server.infra.remote_keys import Keys
 from server.infra.remote_keys import KeysUnavailable as KeysUnavailable
@@ -55,8 +55,8 @@ def verify_signed_by(work: UnitOfWork, client: Client, token: str, algorithms: C
         KeysUnavailable: as `keys_of`.
     """
     try:
-        return jose.verify_foreign(token, keys_of(work, client), algorithms)
-    except jose.UnknownKey:
+        return foreign_tokens.verify_signed(token, keys_of(work, client), algorithms)
+    except foreign_tokens.UnknownKey:
         if client.jwks_uri is None:
             raise
-    return jose.verify_foreign(token, keys_of(work, client, fresh=True), algorithms)
+    return foreign_tokens.verify_signed(token, keys_of(work, client, fresh=True), algorithms)

@@ -6,30 +6,24 @@ A private key is parsed once per process: parsing an RSA key costs as much as si
 from __future__ import annotations
 
 import hashlib
-import hmac
 import json
 import warnings
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 from cryptography.hazmat.primitives.asymmetric.padding import MGF1, PSS, PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
-from joserfc import jwk, jws, jwt
+from joserfc import jwk
 from joserfc.errors import JoseError, SecurityWarning
 
-from server.infra import public_keys
 from server.infra.compact import (
     FORBIDDEN_HEADERS,
-    MAX_HEADER_CHARACTERS,
     InvalidToken,
-    canonical,
-    decode_header,
-    decode_object,
-    decode_parts,
     from_base64url,
     to_base64url,
 )
@@ -41,8 +35,7 @@ warnings.filterwarnings("ignore", message=r".*EdDSA.*", category=SecurityWarning
 
 SIGNING_ALGORITHMS: Final = ("RS256", "PS256", "ES256", "EdDSA")
 RSA_BITS: Final = 2048
-_MAX_TOKEN_CHARACTERS: Final = 16384
-_SECRET_BYTES: Final = 32
+MAX_TOKEN_CHARACTERS: Final = 16384
 _HALF_HASHES: Final = {
     "RS256": hashlib.sha256,
     "PS256": hashlib.sha256,
@@ -53,15 +46,13 @@ _SHA256: Final = SHA256()
 _PKCS1: Final = PKCS1v15()
 #: The salt is as long as the hash (RFC 7518 §3.5).
 _PSS: Final = PSS(MGF1(_SHA256), 32)
+_P256_BYTES: Final = 32
+_ECDSA: Final = ECDSA(_SHA256)
 _DETERMINISTIC_ECDSA: Final = ECDSA(_SHA256, deterministic_signing=True)
 #: An encrypted token is no signed one (RFC 7516 §9).
 _FORBIDDEN_HEADERS: Final = FORBIDDEN_HEADERS | {"enc"}
 
 SigningKey = jwk.RSAKey | jwk.ECKey | jwk.OKPKey
-
-
-class UnknownKey(InvalidToken):
-    """No key of the JWKS fits the token; its owner may have published another meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -177,89 +168,57 @@ def verify(token: str, public_keys: Sequence[Mapping[str, Any]]) -> DecodedToken
     Raises:
         InvalidToken: for anything that is not a token signed by one of these keys.
     """
-    header = peek_header(token)
+    header_part, payload, signature_part = _decoded_parts(token)
+    header = _json_object(header_part)
     if not _FORBIDDEN_HEADERS.isdisjoint(header):
         raise InvalidToken("The token's header has a member that is not accepted.")
-    if token != canonical(token):
-        raise InvalidToken("The token is not canonically encoded.")
     key = next((candidate for candidate in public_keys if candidate["kid"] == header.get("kid")), None)
     if key is None or key.get("use") == "enc" or header.get("alg") != key["alg"]:
         raise InvalidToken("The token is not signed by a key of this issuer.")
-    algorithm = str(key["alg"])
-    registry = jws.JWSRegistry(algorithms=[algorithm], strict_check_header=False)
+    signed = token.rpartition(".")[0].encode("ascii")
     try:
-        decoded = jwt.decode(token, _public_key(json.dumps(key)), registry=registry)
-    except (JoseError, ValueError, TypeError) as error:
+        _check_signature(_public_key(key), str(key["alg"]), signed, signature_part)
+    except (InvalidSignature, ValueError) as error:
         raise InvalidToken("The token's signature does not verify.") from error
-    return DecodedToken(decoded.header, decoded.claims)
+    return DecodedToken(header, _json_object(payload))
 
 
-@lru_cache(maxsize=64)
-def _public_key(document: str) -> SigningKey:
-    """The parsed public key of a JWK; parsing it costs as much as two verifications."""
-    key = jwk.import_key(json.loads(document))
-    assert isinstance(key, jwk.RSAKey | jwk.ECKey | jwk.OKPKey)  # narrows the type; we published the document
+def _check_signature(key: SigningKey, algorithm: str, data: bytes, presented: bytes) -> None:
+    """The counterpart of `signature`.
+
+    Raises:
+        InvalidSignature: when it does not hold.
+    """
+    public: Any = key.public_key
+    if algorithm == "RS256":
+        public.verify(presented, data, _PKCS1, _SHA256)
+    elif algorithm == "ES256":
+        if len(presented) != 2 * _P256_BYTES:
+            raise InvalidSignature
+        r, s = int.from_bytes(presented[:_P256_BYTES]), int.from_bytes(presented[_P256_BYTES:])
+        public.verify(encode_dss_signature(r, s), data, _ECDSA)
+    elif algorithm == "PS256":
+        public.verify(presented, data, _PSS, _SHA256)
+    else:
+        public.verify(presented, data)
+
+
+def _public_key(document: Mapping[str, Any]) -> SigningKey:
+    """The parsed public key of a JWK of ours; parsing it costs as much as two verifications."""
+    # The kid is made from the key, but a name alone shall not decide what a signature is checked against.
+    name = (document["kid"], document.get("n") or document["x"])
+    key = _public_keys.get(name)
+    if key is None:
+        if len(_public_keys) >= _KEPT_PUBLIC_KEYS:
+            _public_keys.clear()
+        parsed = jwk.import_key(dict(document))
+        assert isinstance(parsed, jwk.RSAKey | jwk.ECKey | jwk.OKPKey)  # narrows the type; we published the document
+        key = _public_keys[name] = parsed
     return key
 
 
-def verify_foreign(token: str, keys: Sequence[Mapping[str, Any]], algorithms: Collection[str]) -> DecodedToken:
-    """Verifies a compact JWS that a client signed, against its JWKS: `kid` picks the key, or the one key that fits.
-
-    Raises:
-        UnknownKey: when none of the keys fits; the client may have published another meanwhile.
-        InvalidToken: for anything else that is not a token signed by one of these keys with one of these algorithms.
-    """
-    header, claims = _decode(token)
-    algorithm = header["alg"]
-    if algorithm not in SIGNING_ALGORITHMS or algorithm not in algorithms:
-        raise InvalidToken("The token is signed with an algorithm that is not accepted.")
-    key = _foreign_key(keys, algorithm, header.get("kid"))
-    registry = jws.JWSRegistry(algorithms=[algorithm], strict_check_header=False)
-    registry.max_header_length = MAX_HEADER_CHARACTERS
-    try:
-        jws.deserialize_compact(token, key, registry=registry)
-    except (JoseError, ValueError, TypeError) as error:
-        raise InvalidToken("The token's signature does not verify.") from error
-    return DecodedToken(header, claims)
-
-
-def _decode(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Header and claims of somebody else's token, before its signature is looked at."""
-    parts = decode_parts(token, 3, _MAX_TOKEN_CHARACTERS)
-    header = decode_header(parts[0])
-    if "enc" in header:
-        raise InvalidToken("The token is encrypted, not signed.")
-    return header, decode_object(parts[1])
-
-
-def _foreign_key(keys: Sequence[Mapping[str, Any]], algorithm: str, kid: str | None) -> SigningKey:
-    fitting = public_keys.fitting(keys, algorithm, "sig")
-    named = fitting if kid is None else [key for key in fitting if key.get("kid") == kid]
-    if not named:
-        raise UnknownKey("The token is signed by a key that is not in the JWKS.")
-    if len(named) > 1:
-        # OpenID Connect Core §10.1: a JWKS with several keys calls for a `kid` in the header.
-        raise InvalidToken("Several keys of the JWKS fit the token.")
-    try:
-        return public_keys.parse(named[0])
-    except ValueError as error:
-        raise InvalidToken("The key that the token names cannot be used.") from error
-
-
-def verify_hmac(token: str, secret: str) -> DecodedToken:
-    """Verifies a compact JWS that a client signed with its secret, HS256 (RFC 7518 §3.2).
-
-    Raises:
-        InvalidToken: for anything else, and when the secret is shorter than the hash (RFC 7518 §3.2).
-    """
-    header, claims = _decode(token)
-    if header["alg"] != "HS256" or len(secret.encode()) < _SECRET_BYTES:
-        raise InvalidToken("The token is not signed with HS256 and a secret of its length.")
-    signed, _, signature = token.rpartition(".")
-    expected = to_base64url(hmac.digest(secret.encode(), signed.encode("ascii"), "sha256"))
-    if not hmac.compare_digest(expected, signature):
-        raise InvalidToken("The token's signature does not verify.")
-    return DecodedToken(header, claims)
+_KEPT_PUBLIC_KEYS: Final = 64
+_public_keys: Final[dict[tuple[str, str], SigningKey]] = {}
 
 
 def peek_header(token: str) -> dict[str, Any]:
@@ -282,15 +241,36 @@ def peek_claims(token: str) -> dict[str, Any]:
 
 def _decode_part(token: str, index: int) -> dict[str, Any]:
     parts = token.split(".")
-    if len(parts) != 3 or len(token) > _MAX_TOKEN_CHARACTERS:
+    if len(parts) != 3 or len(token) > MAX_TOKEN_CHARACTERS:
         raise InvalidToken("This is not a signed token.")
     try:
-        document = json.loads(from_base64url(parts[index]))
+        return _json_object(from_base64url(parts[index]))
+    except ValueError as error:
+        raise InvalidToken("This is not a signed token.") from error
+
+
+def _decoded_parts(token: str) -> list[bytes]:
+    """Header, payload and signature, each in its one spelling (RFC 4648 §3.5)."""
+    parts = token.split(".")
+    if len(parts) != 3 or len(token) > MAX_TOKEN_CHARACTERS:
+        raise InvalidToken("This is not a signed token.")
+    try:
+        decoded = [from_base64url(part) for part in parts]
+    except ValueError as error:
+        raise InvalidToken("This is not a signed token.") from error
+    if [to_base64url(part) for part in decoded] != parts:
+        raise InvalidToken("The token is not canonically encoded.")
+    return decoded
+
+
+def _json_object(document: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(document)
     except (ValueError, RecursionError) as error:
         raise InvalidToken("This is not a signed token.") from error
-    if not isinstance(document, dict):
+    if not isinstance(found, dict):
         raise InvalidToken("This is not a signed token.")
-    return document
+    return found
 
 
 def half_hash(value: str, algorithm: str) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from server.domain.unit_of_work import UnitOfWork
-from server.infra import jose
+from server.infra import foreign_tokens, jose
 from server.infra.database import commit_attempt
-from server.infra.jose import InvalidToken, UnknownKey
+from server.infra.foreign_tokens import UnknownKey
+from server.infra.jose import InvalidToken
 from server.infra.remote_keys import Keys, KeysUnavailable
 from server.protocol.errors import InvalidSoftwareStatement, UnapprovedSoftwareStatement
 
@@ -41,9 +42,11 @@ def verify_software_statement(work: UnitOfWork, statement: str) -> dict[str, Any
 
 def _verify(work: UnitOfWork, statement: str, jwks_uri: str) -> dict[str, Any]:
     try:
-        return jose.verify_foreign(statement, _keys(work, jwks_uri), jose.SIGNING_ALGORITHMS).claims
+        return foreign_tokens.verify_signed(statement, _keys(work, jwks_uri), jose.SIGNING_ALGORITHMS).claims
     except UnknownKey:
-        return jose.verify_foreign(statement, _keys(work, jwks_uri, fresh=True), jose.SIGNING_ALGORITHMS).claims
+        return foreign_tokens.verify_signed(
+            statement, _keys(work, jwks_uri, fresh=True), jose.SIGNING_ALGORITHMS
+        ).claims
 
 
 def _keys(work: UnitOfWork, jwks_uri: str, *, fresh: bool = False) -> Keys:

@@ -16,7 +16,7 @@ from server.domain.actor import OPERATOR
 from server.domain.client_keys import KeysUnavailable, keys_of, remembered_keys_of, verify_signed_by
 from server.domain.clients import Client
 from server.domain.unit_of_work import UnitOfWork
-from server.infra import jose
+from server.infra import foreign_tokens, jose
 from server.infra.outbound_http import FetchFailed, FetchRefused
 from server.infra.remote_keys import AGAIN_SECONDS, CAPACITY, FRESH_SECONDS, STALE_SECONDS, RemoteKeys
 from server.infra.turns import turn
@@ -252,7 +252,7 @@ def test_token_verifies_by_a_key_that_was_published_only_now(
         client.jwks_uri = f"{URL}?now"
         expected = claims(work)
         token = jose.sign(expected, new, "EdDSA", "JWT")
-        with pytest.raises(jose.UnknownKey):
+        with pytest.raises(foreign_tokens.UnknownKey):
             verify_signed_by(work, client, token, jose.SIGNING_ALGORITHMS)
         site.answer = {"keys": [jose.public_jwk(new)]}
         gatepost.clock.advance(AGAIN_SECONDS)

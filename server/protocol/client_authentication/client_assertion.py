@@ -1,7 +1,8 @@
 """private_key_jwt and client_secret_jwt: the client proves itself by a token it signed (RFC 7523 §3, OIDC Core §9).
 
 Each assertion counts once. By default its audience is the issuer or the token endpoint, and nobody besides: whoever
-else may read it could use it here (CVE-2025-27370). A client registered as strict has to name the issuer, as a string.
+else may read it could use it here (CVE-2025-27370). A client registered as strict has to name the issuer, as a string,
+and to let its assertions expire within five minutes.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ from server.domain.client_secrets import CLIENT_SECRET_JWT, readable_client_secr
 from server.domain.clients import Client
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.used_assertions import use_assertion
-from server.infra import jose
+from server.infra import foreign_tokens, jose
 from server.protocol.client_authentication.token_times import LEEWAY_SECONDS, why_untimely
 
 HMAC_ALGORITHM: Final = "HS256"
 #: What `token_endpoint_auth_signing_alg_values_supported` tells.
 SIGNING_ALGORITHMS: Final = (*jose.SIGNING_ALGORITHMS, HMAC_ALGORITHM)
-#: How far ahead an assertion may expire: so long its `jti` is kept.
-MAXIMUM_LIFETIME: Final = 300
+#: How far ahead an assertion may expire: so long its `jti` is kept. Libraries in wide use take an hour (Authlib).
+MAXIMUM_LIFETIME: Final = 3600
+MAXIMUM_STRICT_LIFETIME: Final = 300
 #: Not the client's fault as far as anybody can tell: no guess, and not counted as one.
 KEYS_UNAVAILABLE: Final = "the client's keys cannot be fetched"
 #: No other kind of token that a client signs passes for an assertion (RFC 8725 §3.11).
@@ -52,7 +54,7 @@ def _verify(work: UnitOfWork, client: Client, assertion: str) -> jose.DecodedTok
     if registered in {None, HMAC_ALGORITHM}:
         for secret in readable_client_secrets(work, client):
             try:
-                return jose.verify_hmac(assertion, secret)
+                return foreign_tokens.verify_hmac(assertion, secret)
             except jose.InvalidToken:
                 continue
     raise jose.InvalidToken("The token is not signed with a live secret of the client.")
@@ -75,8 +77,9 @@ def _why_claims_refused(work: UnitOfWork, client: Client, claims: Mapping[str, A
     untimely = why_untimely(claims, now)
     if untimely is not None:
         return untimely
-    if claims["exp"] > now + MAXIMUM_LIFETIME + LEEWAY_SECONDS:
-        return f"it lives longer than {MAXIMUM_LIFETIME} seconds"
+    longest = MAXIMUM_STRICT_LIFETIME if client.strict_assertion_audience else MAXIMUM_LIFETIME
+    if claims["exp"] > now + longest + LEEWAY_SECONDS:
+        return f"it lives longer than {longest} seconds"
     jti = claims.get("jti")
     return None if isinstance(jti, str) and jti else "it has no jti"
 

@@ -124,6 +124,7 @@ ACCEPTED: dict[str, Callable[[int], dict[str, Any]]] = {
     "there is no iat": lambda now: {"iat": ...},
     "it expired ten seconds ago": lambda now: {"exp": now - 10},
     "it lives for five minutes": lambda now: {"exp": now + 300},
+    "it lives for an hour": lambda now: {"exp": now + 3600},
     "times have fractions": lambda now: {"iat": now + 0.25, "exp": now + 60.5},
     "there are other claims": lambda now: {"scope": "openid", "extra": {"a": [1]}},
     "its jti is any text": lambda now: {"jti": "ä \u2028 'x' 💠"},
@@ -169,7 +170,7 @@ REFUSED: dict[str, Callable[[int], dict[str, Any]]] = {
     "the audience is an object": lambda now: {"aud": {ISSUER: ISSUER}},
     "it expired": lambda now: {"exp": now - 60},
     "it expired five minutes ago": lambda now: {"exp": now - 300},
-    "it lives too long": lambda now: {"exp": now + 361},
+    "it lives too long": lambda now: {"exp": now + 3661},
     "it lives for ever": lambda now: {"exp": 10**400},
     "it expired before time began": lambda now: {"exp": -(10**400)},
     "exp is no number": lambda now: {"exp": float("nan")},
@@ -274,6 +275,14 @@ def test_only_the_issuer_as_a_string_is_the_audience_when_the_client_is_strict(s
     for audience in (TOKEN_ENDPOINT, [ISSUER], [ISSUER, TOKEN_ENDPOINT], f"{ISSUER}/", [], None):
         assert_refused(signing.present(signing.assertion(aud=audience)))
     assert is_authenticated(signing.present(signing.assertion(aud=ISSUER)))
+
+
+@pytest.mark.spec("TK-07")
+def test_assertion_lives_five_minutes_at_most_when_the_client_is_strict(signing: Signing) -> None:
+    signing.gatepost.change_client("signer", strict_assertion_audience=True)
+    now = int(signing.gatepost.clock.now().timestamp())
+    assert_refused(signing.present(signing.assertion(aud=ISSUER, exp=now + 361)))
+    assert is_authenticated(signing.present(signing.assertion(aud=ISSUER, exp=now + 300)))
 
 
 @pytest.mark.spec("TK-19", "INV-05")

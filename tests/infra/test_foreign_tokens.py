@@ -14,9 +14,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from server.infra import jose, public_keys
+from server.infra import foreign_tokens, jose, public_keys
 from server.infra.compact import MAX_HEADER_CHARACTERS
-from server.infra.jose import InvalidToken, SigningKey, UnknownKey
+from server.infra.foreign_tokens import UnknownKey
+from server.infra.jose import InvalidToken, SigningKey
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 SECRET = "s" * 43
@@ -68,7 +69,7 @@ def hmac_signed(header: Any, secret: str = SECRET, payload: str | bytes = json.d
 def test_token_verifies_when_its_kid_names_a_key(
     tokens: dict[str, str], jwks: list[dict[str, Any]], algorithm: str
 ) -> None:
-    decoded = jose.verify_foreign(tokens[algorithm], jwks, ALGORITHMS)
+    decoded = foreign_tokens.verify_signed(tokens[algorithm], jwks, ALGORITHMS)
     assert decoded.claims == CLAIMS
     assert decoded.header["alg"] == algorithm
 
@@ -81,26 +82,26 @@ def test_token_verifies_without_kid_when_one_key_fits(keys: dict[str, SigningKey
     header = {"alg": algorithm}
     token = rsa_signed(key, header)
     if algorithm == "RS256":
-        assert jose.verify_foreign(token, one_of_each, ALGORITHMS).claims == CLAIMS
+        assert foreign_tokens.verify_signed(token, one_of_each, ALGORITHMS).claims == CLAIMS
     else:
         signed = token.rpartition(".")[0]
         token = signed + "." + b64(jose.signature(key, "PS256", signed.encode()))
-        assert jose.verify_foreign(token, one_of_each, ALGORITHMS).claims == CLAIMS
+        assert foreign_tokens.verify_signed(token, one_of_each, ALGORITHMS).claims == CLAIMS
 
 
 @pytest.mark.spec("OpenID Connect Core §10.1")
 def test_token_is_refused_without_kid_when_two_keys_fit(keys: dict[str, SigningKey]) -> None:
     token = rsa_signed(keys["RS256"], {"alg": "RS256"})
     with pytest.raises(InvalidToken, match="Several keys"):
-        jose.verify_foreign(token, [bare(keys["RS256"]), bare(keys["PS256"])], ALGORITHMS)
+        foreign_tokens.verify_signed(token, [bare(keys["RS256"]), bare(keys["PS256"])], ALGORITHMS)
     meant = [bare(keys["RS256"]), bare(keys["PS256"], alg="PS256"), bare(jose.generate_key("RS256"), use="enc")]
-    assert jose.verify_foreign(token, meant, ALGORITHMS).claims == CLAIMS
+    assert foreign_tokens.verify_signed(token, meant, ALGORITHMS).claims == CLAIMS
 
 
 def test_token_is_refused_when_two_keys_have_the_kid_it_names(keys: dict[str, SigningKey]) -> None:
     token = rsa_signed(keys["RS256"], {"alg": "RS256", "kid": "1"})
     with pytest.raises(InvalidToken, match="Several keys"):
-        jose.verify_foreign(token, [bare(keys["RS256"], kid="1"), bare(keys["PS256"], kid="1")], ALGORITHMS)
+        foreign_tokens.verify_signed(token, [bare(keys["RS256"], kid="1"), bare(keys["PS256"], kid="1")], ALGORITHMS)
 
 
 @pytest.mark.parametrize(
@@ -123,11 +124,11 @@ def test_token_is_refused_when_two_keys_have_the_kid_it_names(keys: dict[str, Si
 )
 def test_key_is_unknown_when_none_fits(keys: dict[str, SigningKey], members: dict[str, Any]) -> None:
     token = rsa_signed(keys["RS256"], {"alg": "RS256", "kid": "1"})
-    assert jose.verify_foreign(token, [bare(keys["RS256"], kid="1", use="sig")], ALGORITHMS).claims == CLAIMS
+    assert foreign_tokens.verify_signed(token, [bare(keys["RS256"], kid="1", use="sig")], ALGORITHMS).claims == CLAIMS
     with pytest.raises(UnknownKey):
-        jose.verify_foreign(token, [bare(keys["RS256"], **members)], ALGORITHMS)
+        foreign_tokens.verify_signed(token, [bare(keys["RS256"], **members)], ALGORITHMS)
     with pytest.raises(UnknownKey):
-        jose.verify_foreign(token, [], ALGORITHMS)
+        foreign_tokens.verify_signed(token, [], ALGORITHMS)
 
 
 @pytest.mark.spec("RFC 7518 §3.4")
@@ -136,13 +137,13 @@ def test_key_is_unknown_when_its_curve_is_another() -> None:
     document = {"kty": "EC", "crv": "P-384", "x": b64(numbers.x.to_bytes(48)), "y": b64(numbers.y.to_bytes(48))}
     token = jose.sign(CLAIMS, jose.generate_key("ES256"), "ES256", "JWT")
     with pytest.raises(UnknownKey):
-        jose.verify_foreign(token, [document], ALGORITHMS)
+        foreign_tokens.verify_signed(token, [document], ALGORITHMS)
 
 
 def test_private_key_in_the_jwks_is_read_as_the_public_one(keys: dict[str, SigningKey], tokens: dict[str, str]) -> None:
     for algorithm, key in keys.items():
         document = key.as_dict(private=True)
-        assert jose.verify_foreign(tokens[algorithm], [document], ALGORITHMS).claims == CLAIMS
+        assert foreign_tokens.verify_signed(tokens[algorithm], [document], ALGORITHMS).claims == CLAIMS
         assert not public_keys.parse(document).is_private
 
 
@@ -155,7 +156,7 @@ def test_rsa_key_is_refused_when_it_is_small(bits: int) -> None:
     modulus = b64(((1 << bits) - 1).to_bytes((bits + 7) // 8))
     token = rsa_signed(jose.generate_key("RS256"), {"alg": "RS256"})
     with pytest.raises(InvalidToken, match="cannot be used"):
-        jose.verify_foreign(token, [{"kty": "RSA", "n": modulus, "e": "AQAB"}], ALGORITHMS)
+        foreign_tokens.verify_signed(token, [{"kty": "RSA", "n": modulus, "e": "AQAB"}], ALGORITHMS)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +177,7 @@ def test_rsa_key_is_refused_when_it_is_small(bits: int) -> None:
 def test_rsa_key_is_refused_when_it_is_malformed(modulus: Any, exponent: Any) -> None:
     token = rsa_signed(jose.generate_key("RS256"), {"alg": "RS256"})
     with pytest.raises(InvalidToken, match="cannot be used"):
-        jose.verify_foreign(token, [{"kty": "RSA", "n": modulus, "e": exponent}], ALGORITHMS)
+        foreign_tokens.verify_signed(token, [{"kty": "RSA", "n": modulus, "e": exponent}], ALGORITHMS)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +199,7 @@ def test_curve_key_is_refused_when_it_is_malformed(
 ) -> None:
     kid = jose.peek_header(tokens[algorithm])["kid"]
     with pytest.raises(InvalidToken, match="cannot be used"):
-        jose.verify_foreign(tokens[algorithm], [{**document, "kid": kid}], ALGORITHMS)
+        foreign_tokens.verify_signed(tokens[algorithm], [{**document, "kid": kid}], ALGORITHMS)
 
 
 @pytest.mark.parametrize("kind", ["oct", "DSA", None, [], 5])
@@ -227,7 +228,7 @@ def test_token_is_refused_when_its_algorithm_is_not_among_those_asked_for(
 ) -> None:
     others = {name for name in ALGORITHMS if name != algorithm}
     with pytest.raises(InvalidToken, match="algorithm that is not accepted"):
-        jose.verify_foreign(tokens[algorithm], jwks, others)
+        foreign_tokens.verify_signed(tokens[algorithm], jwks, others)
 
 
 @pytest.mark.spec("RFC 7519 §6")
@@ -236,7 +237,7 @@ def test_token_is_refused_when_its_algorithm_is_not_offered_though_it_was_asked_
     keys: dict[str, SigningKey], jwks: list[dict[str, Any]], name: str
 ) -> None:
     with pytest.raises(InvalidToken, match="algorithm that is not accepted"):
-        jose.verify_foreign(rsa_signed(keys["RS256"], {"alg": name}), jwks, [*ALGORITHMS, name])
+        foreign_tokens.verify_signed(rsa_signed(keys["RS256"], {"alg": name}), jwks, [*ALGORITHMS, name])
 
 
 @pytest.mark.spec("RFC 8725 §2.1")
@@ -248,7 +249,7 @@ def test_token_is_refused_when_a_public_key_was_used_as_a_shared_secret(
     public = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
     for alg in ("HS256", "RS256"):
         with pytest.raises(InvalidToken):
-            jose.verify_foreign(hmac_signed({"alg": alg, "kid": keys["RS256"].kid}, public), jwks, ALGORITHMS)
+            foreign_tokens.verify_signed(hmac_signed({"alg": alg, "kid": keys["RS256"].kid}, public), jwks, ALGORITHMS)
 
 
 Verify = Callable[[Any, str | bytes], jose.DecodedToken]
@@ -259,11 +260,11 @@ def verify(request: pytest.FixtureRequest, keys: dict[str, SigningKey], jwks: li
     """Verifies a truly signed token of this header and payload, with a key and with a secret."""
 
     def by_key(header: Any, payload: str | bytes) -> jose.DecodedToken:
-        return jose.verify_foreign(rsa_signed(keys["RS256"], header, payload), jwks, ALGORITHMS)
+        return foreign_tokens.verify_signed(rsa_signed(keys["RS256"], header, payload), jwks, ALGORITHMS)
 
     def by_secret(header: Any, payload: str | bytes) -> jose.DecodedToken:
         header = json.loads(json.dumps(header).replace("RS256", "HS256")) if isinstance(header, dict) else header
-        return jose.verify_hmac(hmac_signed(header, payload=payload), SECRET)
+        return foreign_tokens.verify_hmac(hmac_signed(header, payload=payload), SECRET)
 
     return by_key if request.param == "foreign" else by_secret
 
@@ -367,7 +368,11 @@ def test_token_is_refused_at_every_altered_character(
     token = tokens.get(algorithm) or hmac_signed({"alg": "HS256"})
 
     def verify(token: str) -> jose.DecodedToken:
-        return jose.verify_hmac(token, SECRET) if algorithm == "HS256" else jose.verify_foreign(token, jwks, ALGORITHMS)
+        return (
+            foreign_tokens.verify_hmac(token, SECRET)
+            if algorithm == "HS256"
+            else foreign_tokens.verify_signed(token, jwks, ALGORITHMS)
+        )
 
     assert verify(token)
     for index, character in enumerate(token):
@@ -398,9 +403,9 @@ def test_token_is_refused_when_its_encoding_is_not_the_one(
     tokens: dict[str, str], jwks: list[dict[str, Any]], spoil: Callable[[str], str]
 ) -> None:
     with pytest.raises(InvalidToken):
-        jose.verify_foreign(spoil(tokens["ES256"]), jwks, ALGORITHMS)
+        foreign_tokens.verify_signed(spoil(tokens["ES256"]), jwks, ALGORITHMS)
     with pytest.raises(InvalidToken):
-        jose.verify_hmac(spoil(hmac_signed({"alg": "HS256"})), SECRET)
+        foreign_tokens.verify_hmac(spoil(hmac_signed({"alg": "HS256"})), SECRET)
 
 
 # ---------------------------------------------------------------------------------------------------------------- HMAC
@@ -408,32 +413,32 @@ def test_token_is_refused_when_its_encoding_is_not_the_one(
 
 @pytest.mark.spec("RFC 7518 §3.2")
 def test_token_verifies_when_the_secret_made_it() -> None:
-    decoded = jose.verify_hmac(hmac_signed({"alg": "HS256", "kid": "whatever"}), SECRET)
+    decoded = foreign_tokens.verify_hmac(hmac_signed({"alg": "HS256", "kid": "whatever"}), SECRET)
     assert decoded.claims == CLAIMS
 
 
 @pytest.mark.spec("RFC 7518 §3.2")
 @pytest.mark.spec("OpenID Connect Core §16.19")
 def test_secret_is_refused_when_it_is_shorter_than_the_hash() -> None:
-    assert jose.verify_hmac(hmac_signed({"alg": "HS256"}, "x" * 32), "x" * 32).claims == CLAIMS
+    assert foreign_tokens.verify_hmac(hmac_signed({"alg": "HS256"}, "x" * 32), "x" * 32).claims == CLAIMS
     for secret in ("x" * 31, ""):
         with pytest.raises(InvalidToken):
-            jose.verify_hmac(hmac_signed({"alg": "HS256"}, secret), secret)
+            foreign_tokens.verify_hmac(hmac_signed({"alg": "HS256"}, secret), secret)
 
 
 def test_token_is_refused_when_another_secret_made_it() -> None:
     for secret in (SECRET + "s", SECRET[:-1], SECRET.upper(), hashlib.sha256(SECRET.encode()).hexdigest()):
         with pytest.raises(InvalidToken):
-            jose.verify_hmac(hmac_signed({"alg": "HS256"}, secret), SECRET)
+            foreign_tokens.verify_hmac(hmac_signed({"alg": "HS256"}, secret), SECRET)
 
 
 @pytest.mark.parametrize("name", ["none", "HS384", "HS512", "hs256", "RS256", ""])
 def test_token_is_refused_when_it_is_not_hs256(name: str) -> None:
     for size in ("256", "384", "512"):
         with pytest.raises(InvalidToken):
-            jose.verify_hmac(hmac_signed({"alg": name}, name=size), SECRET)
+            foreign_tokens.verify_hmac(hmac_signed({"alg": name}, name=size), SECRET)
     with pytest.raises(InvalidToken):
-        jose.verify_hmac(b64(json.dumps({"alg": name})) + "." + b64("{}") + ".", SECRET)
+        foreign_tokens.verify_hmac(b64(json.dumps({"alg": name})) + "." + b64("{}") + ".", SECRET)
 
 
 def test_refusal_repeats_nothing_of_the_token(keys: dict[str, SigningKey], jwks: list[dict[str, Any]]) -> None:
@@ -442,5 +447,5 @@ def test_refusal_repeats_nothing_of_the_token(keys: dict[str, SigningKey], jwks:
         rsa_signed(keys["RS256"], {"alg": "RS256", "kid": "<script>"}),
     ):
         with pytest.raises(InvalidToken) as caught:
-            jose.verify_foreign(token, jwks, ALGORITHMS)
+            foreign_tokens.verify_signed(token, jwks, ALGORITHMS)
         assert "script" not in str(caught.value)
