@@ -337,8 +337,9 @@ class Exchange:
 
     @property
     def pages(self) -> Sequence[str]:
-        """The paths of the pages that were shown."""
-        return [page for page in self.browser.pages if not page.endswith(("/authorize", "/resume"))]
+        """The paths of the pages that were shown, besides one that posts itself to the client."""
+        endpoint = urlsplit(self.rp.op.metadata["authorization_endpoint"]).path
+        return [page for page in self.browser.pages if not page.startswith(endpoint)]
 
     def error_page(self) -> Page:
         """The page that names the fault, shown at the authorization endpoint."""
