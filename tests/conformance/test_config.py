@@ -42,7 +42,7 @@ REGISTERED_MEMBERS = {
     *("authorization_encryption_alg_values_supported", "authorization_encryption_enc_values_supported"),
     *("device_authorization_endpoint", "backchannel_authentication_endpoint"),
     *("backchannel_token_delivery_modes_supported", "backchannel_user_code_parameter_supported"),
-    *("backchannel_authentication_request_signing_alg_values_supported", "protected_resources"),
+    "backchannel_authentication_request_signing_alg_values_supported",
 }
 SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 LANGUAGE = re.compile(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|\d{3}))?")
