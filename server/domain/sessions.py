@@ -172,8 +172,14 @@ def list_sessions(work: UnitOfWork, browser: Browser) -> Sequence[Session]:
     return list(newest.values())
 
 
-def _sessions_of(work: UnitOfWork, browser: Browser) -> Sequence[Session]:
-    query = select(Session).where(Session.browser_id == browser.id)
+def has_live_session(work: UnitOfWork, browser: Browser, user_ids: Sequence[str]) -> bool:
+    """Whether any of these people is signed in on the browser, as the database has it now."""
+    query = select(Session.id).where(Session.browser_id == browser.id, Session.user_id.in_(user_ids))
+    return work.db.scalars(query.where(Session.ended_at.is_(None), Session.expires_at > work.now)).first() is not None
+
+
+def _sessions_of(work: UnitOfWork, browser: Browser, *, anew: bool = False) -> Sequence[Session]:
+    query = select(Session).where(Session.browser_id == browser.id).execution_options(populate_existing=anew)
     # Live before ended, whatever the clocks of two replicas said.
     order = (Session.ended_at.is_not(None), Session.created_at.desc(), Session.id)
     return work.db.scalars(query.order_by(*order)).all()
@@ -232,7 +238,7 @@ def _is_replaced(earlier: Session, later: Session) -> bool:
 
 def list_just_ended(work: UnitOfWork, browser: Browser) -> list[str]:
     """The ids of the sessions that ended on this browser a moment ago, and were not replaced by signing in again."""
-    known = _sessions_of(work, browser)
+    known = _sessions_of(work, browser, anew=True)
     since = work.now - timedelta(seconds=SUPERSEDED_SECONDS)
     ended = [each for each in known if each.ended_at is not None and each.ended_at > since]
     last = [each for each in ended if not any(_is_replaced(each, later) for later in known)]

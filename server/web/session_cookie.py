@@ -120,8 +120,11 @@ def _write_state(response: Response) -> Response:
 
     A browser that nobody ever signed in on has nothing to tell: no client has been told a state of it.
     """
+    # After a failed answer the row was rolled back, and what it says now is not asked for.
+    if response.status_code >= 400 or request.method == "HEAD":
+        return response
     browser = cast(Browser | None, g.get("browser"))
-    if browser is None or browser.secret_replaced_at is None or response.status_code >= 400 or request.method == "HEAD":
+    if browser is None or browser.secret_replaced_at is None:
         return response
     settings = current_gatepost().runtime.settings
     state = browser_state(browser)

@@ -15,10 +15,11 @@ from flask.wrappers import Response
 
 from server.domain import logout, sessions
 from server.domain.clients import Client
+from server.domain.errors import Denied
 from server.domain.sessions import Browser, Session
 from server.protocol.end_session import PARAMETERS, EndSessionRequest, check_request
 from server.protocol.errors import InvalidRequest
-from server.protocol.request import Parameters
+from server.protocol.request import FORM, Parameters
 from server.protocol.session_management import origin_of
 from server.web.authorization_response import redirect_to
 from server.web.context import act_as_user, current_gatepost, current_work
@@ -99,6 +100,8 @@ def show_signed_out() -> Response:
 
 def _ask_again(body: bytes) -> Response:
     try:
+        if body and request.mimetype != FORM:
+            raise InvalidRequest(f"The body must be {FORM}.")
         parameters = Parameters.decode_bytes(body)
         parameters.check_not_repeated()
     except InvalidRequest as error:
@@ -143,7 +146,13 @@ def _just_ended() -> list[str]:
 
 def _sign_out(ending: Collection[Session], asked: EndSessionRequest) -> Response:
     browser = known_browser()
-    plant(sessions.replace_secret(current_work(), browser))
+    try:
+        plant(sessions.replace_secret(current_work(), browser))
+    except Denied:
+        if sessions.has_live_session(current_work(), browser, [session.user_id for session in ending]):
+            raise
+        # Of several such requests at once this one was not the first: what it asks is done.
+        return _go_on(asked, _just_ended())
     ended = [
         session_id
         for session in ending

@@ -1,7 +1,10 @@
 """Signing out: asked first, then done for everybody signed in on this browser."""
 
 import pytest
+from werkzeug.test import TestResponse
 
+from server.domain import sessions
+from server.domain.errors import Denied
 from tests.support.application import Gatepost
 from tests.support.flow import Flow, answer_of, flow_of, form_fields
 
@@ -128,3 +131,29 @@ def test_only_who_is_signed_in_is_named_when_others_are_known_here(flow: Flow) -
     assert "Bob Builder" not in page.text
     flow.gatepost.clock.advance(flow.gatepost.settings.session_idle_lifetime)
     assert flow.browser.get("/logout").headers["Location"] == "/signed-out"
+
+
+@pytest.mark.spec("INV-18")
+def test_all_answers_are_the_same_when_the_same_request_is_served_several_times_at_once(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one has read everything before the first one is committed, and waits for the browser's row."""
+    flow.gatepost.change_client(flow.client.id, frontchannel_logout_uri="https://app.example/front")
+    flow.gatepost.clock.advance(60)
+    form = {**form_fields(flow.browser.get("/logout").text), "decision": "sign_out"}
+    cookie = flow.browser.get_cookie("gatepost")
+    assert cookie is not None
+
+    def refuse(*_: object) -> None:
+        monkeypatch.undo()
+        late = flow.gatepost.browser()
+        late.set_cookie("gatepost", cookie.value)
+        answers.append(late.post("/logout", data=form))
+        raise Denied(sessions.SESSION_CHANGED)
+
+    answers: list[TestResponse] = []
+    monkeypatch.setattr(sessions, "replace_secret", refuse)
+    answers.append(flow.browser.post("/logout", data=form))
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert all("https://app.example/front" in answer.text for answer in answers)
+    assert flow.gatepost.audit_events().count("session.ended") == 1
