@@ -157,7 +157,7 @@ def jws_part(token: str, index: int) -> bytes:
     return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
 
 
-def register(gatepost: Gatepost, **metadata: Any) -> TestResponse:
+def register(gatepost: Gatepost, *, initial_access_token: str | None = None, **metadata: Any) -> TestResponse:
     """Registers a client over HTTP; None leaves a member out."""
     document = {
         "client_name": "Relying party",
@@ -169,7 +169,8 @@ def register(gatepost: Gatepost, **metadata: Any) -> TestResponse:
         **metadata,
     }
     document = {name: value for name, value in document.items() if value is not None}
-    return gatepost.browser().post(gatepost.settings.issuer_path + "/oauth/register", json=document)
+    headers = {"Authorization": f"Bearer {initial_access_token}"} if initial_access_token is not None else {}
+    return gatepost.browser().post(gatepost.settings.issuer_path + "/oauth/register", json=document, headers=headers)
 
 
 def relying_party(gatepost: Gatepost, **metadata: Any) -> RelyingParty:
@@ -218,7 +219,8 @@ class RelyingParty(Flow):
     def assertion(self, algorithm: str | None = None, **changes: Any) -> str:
         """A fresh client assertion (RFC 7523 §3); None leaves a claim out."""
         is_secret = self.client.token_endpoint_auth_method == "client_secret_jwt"
-        algorithm = algorithm or ("HS256" if is_secret else "RS256")
+        registered = self.client.token_endpoint_auth_signing_alg
+        algorithm = algorithm or registered or ("HS256" if is_secret else "RS256")
         claims = {
             "iss": self.client.id,
             "sub": self.client.id,
