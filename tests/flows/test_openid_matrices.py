@@ -178,7 +178,8 @@ PLACES: dict[str, tuple[Callable[[World, str], bool], set[str]]] = {
     "id_token_hint of a sign-out": (World.as_logout_hint, ID_TOKENS),
     "client assertion": (World.as_assertion, {"client assertion"}),
     "client secret": (World.as_secret, set()),
-    "request object": (World.as_request_object, {"request object"}),
+    # One that says nothing leaves everything to the parameters beside it (OpenID Connect Core §6.1).
+    "request object": (World.as_request_object, {"request object", "plain claims by the client's key"}),
     "registration token": (World.as_registration_token, {"registration token"}),
     "initial access token": (World.as_initial_access_token, {"initial access token"}),
     "software statement": (World.as_software_statement, set()),
