@@ -317,6 +317,11 @@ class Settings(BaseSettings):
         """Whether browsers reach this deployment over TLS."""
         return self.issuer.startswith("https://")
 
+    @property
+    def wants_strict_transport(self) -> bool:
+        """Whether browsers shall never try http again. On localhost that would hold for every port and program."""
+        return self.is_https and urlsplit(self.issuer).hostname not in LOOPBACK_HOSTS
+
     def url(self, path: str) -> str:
         """The absolute URL of `path`, always from the configured issuer and never from a request."""
         return self.issuer + path

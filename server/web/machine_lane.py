@@ -70,14 +70,14 @@ class MachineLane:
 
     def _headers_of(self, name: str) -> Mapping[str, str]:
         """The headers that every answer of the endpoint has."""
-        is_https = self._gatepost.runtime.settings.is_https
+        is_strict = self._gatepost.runtime.settings.wants_strict_transport
         return {
             "Content-Type": "application/json",
             "Cache-Control": "no-store",
             "Content-Security-Policy": POLICY,
             **ALWAYS,
             **(cors.READABLE if name in cors.ENDPOINTS else {}),
-            **({"Strict-Transport-Security": STRICT_TRANSPORT} if is_https else {}),
+            **({"Strict-Transport-Security": STRICT_TRANSPORT} if is_strict else {}),
         }
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -71,7 +71,7 @@ def _add_headers(response: Response) -> Response:
     if "cross_origin_opener_policy" in g:
         response.headers["Cross-Origin-Opener-Policy"] = g.cross_origin_opener_policy
     response.headers["X-Request-ID"] = current_request_id()
-    if current_gatepost().runtime.settings.is_https:
+    if current_gatepost().runtime.settings.wants_strict_transport:
         response.headers["Strict-Transport-Security"] = STRICT_TRANSPORT
     return response
 

@@ -33,9 +33,13 @@ _lock = threading.Lock()
 
 def client_logo(client_id: str) -> Response:
     """The image, if the client has one that can be had."""
-    client = registered_client(current_work(), client_id)
+    work = current_work()
+    client = registered_client(work, client_id)
     if client is None or client.logo_uri is None:
         abort(404)
+    if work.is_in_transaction:
+        # Nothing was written, and nobody shall wait for a stranger's server.
+        work.db.rollback()
     image = _image(client.logo_uri)
     kind = _type_of(image) if image is not None else None
     if image is None or kind is None:
