@@ -326,6 +326,9 @@ def test_key_is_the_one_that_says_so_most_clearly_when_several_fit(client_key: j
 def test_nothing_is_encrypted_when_no_key_can_be_used(documents: list[dict[str, Any]]) -> None:
     with pytest.raises(NoEncryptionKey):
         jwe.encrypt(PAYLOAD, documents, "RSA-OAEP-256", "A128GCM")
+    # Told beforehand, while there is nothing yet that it could undo.
+    with pytest.raises(NoEncryptionKey):
+        jwe.recipient(documents, "RSA-OAEP-256")
 
 
 @pytest.mark.parametrize(
