@@ -374,7 +374,7 @@ def run(on: Stage, name: str, rounds: int) -> Tally:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the races that the command line asks for; returns the exit status."""
     found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    found.add_argument("--rounds", type=int, default=20, help="of each race (default: %(default)s)")
+    found.add_argument("--rounds", type=int, default=50, help="of each race (default: %(default)s)")
     found.add_argument("--database", choices=("postgres", "sqlite"), default="postgres")
     found.add_argument("--record", action="store_true", help="leave the figures for docs/trust.md")
     options = found.parse_args(arguments)

@@ -73,6 +73,15 @@ PROMISES: tuple[Promise, ...] = (
         "make trust-races",
     ),
     Promise(
+        "Registration, sign-out and first meetings, all at once",
+        "INV-13, INV-18, INV-41, TK-24, TK-31",
+        "Twenty connections register clients, change or remove one, sign one session out, bring one request object by "
+        "reference, or let a pairwise client meet a person for the first time, on three processes at the same instant: "
+        "each thing happens once, all learn of it, nothing is answered with 500 or more.",
+        ("race-openid",),
+        "make trust-openid",
+    ),
+    Promise(
         "Processes may die at any moment",
         "R-03",
         "Workers and whole servers are killed with SIGKILL every 0.02 to 0.9 seconds while eight clients redeem and "
