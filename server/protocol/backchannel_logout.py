@@ -20,6 +20,8 @@ class Outcome(StrEnum):
     REFUSED = "refused"
     #: Worth another attempt.
     FAILED = "failed"
+    #: Worth another attempt too, but each may take as long as the last one: nothing answered.
+    UNANSWERED = "unanswered"
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def send(http: OutboundHttp, request: LogoutRequest) -> Outcome:
     try:
         status = http.post_form(request.uri, {"logout_token": request.token})
     except FetchFailed as error:
-        return Outcome.FAILED if error.status is None else outcome_of(error.status)
+        return Outcome.UNANSWERED if error.status is None else outcome_of(error.status)
     except FetchRefused:
         # A name that leads to a forbidden address today may lead elsewhere tomorrow; asking again sends nothing.
         return Outcome.FAILED

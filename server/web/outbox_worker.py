@@ -1,7 +1,7 @@
 """Sends what waits in the outbox: a thread in each process that serves, in its own transactions.
 
 No request waits for it. A receiver that does not answer holds one connection of each process and nobody else's
-messages: each client has few attempts at once, and one whose last attempt failed has one.
+messages: each client has few attempts at once, and one that did not answer the last time has one.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ _EVENTS: Final = {
     Outcome.DELIVERED: AuditEvent.LOGOUT_TOKEN_DELIVERED,
     Outcome.REFUSED: AuditEvent.LOGOUT_TOKEN_REFUSED,
     Outcome.FAILED: AuditEvent.LOGOUT_TOKEN_EXPIRED,
+    Outcome.UNANSWERED: AuditEvent.LOGOUT_TOKEN_EXPIRED,
 }
 
 
@@ -57,8 +58,8 @@ class OutboxWorker(threading.Thread):
         #: The same once it was taken from there, until the database knows.
         self._unsettled: list[tuple[Leased, Outcome]] = []
         self._under_way: Counter[str] = Counter()
-        #: The clients whose last attempt failed.
-        self._failing: set[str] = set()
+        #: The clients that did not answer the last time.
+        self._silent: set[str] = set()
 
     def run(self) -> None:
         """The thread's work."""
@@ -103,10 +104,10 @@ class OutboxWorker(threading.Thread):
         message, outcome = result
         self._unsettled.append(result)
         self._under_way -= Counter([message.client_id])
-        if outcome is Outcome.FAILED:
-            self._failing.add(message.client_id)
+        if outcome is Outcome.UNANSWERED:
+            self._silent.add(message.client_id)
         else:
-            self._failing.discard(message.client_id)
+            self._silent.discard(message.client_id)
 
     def _is_due(self, engine: Engine) -> bool:
         with Session(engine) as db:
@@ -135,9 +136,9 @@ class OutboxWorker(threading.Thread):
         busy = [
             client_id
             for client_id, count in self._under_way.items()
-            if count >= (1 if client_id in self._failing else _AT_ONCE_TO_ONE)
+            if count >= (1 if client_id in self._silent else _AT_ONCE_TO_ONE)
         ]
-        return sorted(self._failing), busy
+        return sorted(self._silent), busy
 
     def _start(self, engine: Engine, messages: list[Leased]) -> None:
         with Session(engine) as db:
@@ -160,7 +161,7 @@ class OutboxWorker(threading.Thread):
             threading.Thread(target=self._send, args=(message, request), name="outbox-send", daemon=True).start()
 
     def _send(self, message: Leased, request: LogoutRequest) -> None:
-        outcome = Outcome.FAILED
+        outcome = Outcome.UNANSWERED
         try:
             outcome = backchannel_logout.send(self._runtime.outbound_http, request)
         finally:
@@ -169,7 +170,8 @@ class OutboxWorker(threading.Thread):
 
 def _settle(work: UnitOfWork, message: Leased, outcome: Outcome) -> None:
     """Notes what came of an attempt: the message goes, or waits for another."""
-    if outcome is Outcome.FAILED and outbox.put_off(work, message):
+    is_worth_another = outcome in {Outcome.FAILED, Outcome.UNANSWERED}
+    if is_worth_another and outbox.put_off(work, message):
         return
     outbox.remove(work, message)
     audit_log.record(

@@ -191,8 +191,13 @@ class Report:
     @property
     def delays(self) -> list[float]:
         """Seconds from each answer to each app that can be reached, sorted; negative where the app was quicker."""
+        return sorted(self.delays_of("well") + self.delays_of("ill"))
+
+    def delays_of(self, kind: str) -> list[float]:
+        """The same for apps of one kind."""
         at = self.signed_out_at
-        return sorted(when - at[session_id] for (_, session_id), when in self.apps.told_at.items() if session_id in at)
+        told = self.apps.told_at.items()
+        return [when - at[sid] for (name, sid), when in told if sid in at and name.startswith(kind)]
 
     @property
     def repeated(self) -> int:
@@ -220,6 +225,7 @@ class Report:
             "not told": len(self.missing),
             "told of what had not happened": len(self.phantoms),
             "slowest in seconds": round(delays[-1], 1),
+            "slowest in seconds of the apps that were well": round(max(self.delays_of("well")), 1),
             "median in seconds": round(delays[len(delays) // 2], 2),
             "sent twice by killed senders": self.repeated,
             "slowest sign-out in seconds": round(max(self.seconds), 2),

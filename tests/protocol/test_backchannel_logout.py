@@ -95,7 +95,7 @@ def test_nothing_is_sent_when_the_client_takes_no_such_requests_any_more(gatepos
         (500, Outcome.FAILED),
         (501, Outcome.FAILED),
         (503, Outcome.FAILED),
-        (FetchFailed("no answer", None), Outcome.FAILED),
+        (FetchFailed("no answer", None), Outcome.UNANSWERED),
         (FetchFailed("too long", 500), Outcome.FAILED),
         (FetchRefused("not public"), Outcome.FAILED),
     ],
