@@ -276,6 +276,44 @@ def test_token_of_a_hybrid_answer_dies_when_its_code_is_replayed(client: Relying
     assert client.userinfo(answer["access_token"]).status_code == 401
 
 
+@pytest.mark.parametrize("response_type", WITH_CODE)
+@pytest.mark.spec("RFC 7636 §4.4.1", "AZ-11", "TK-04")
+def test_challenge_is_demanded_of_a_public_client_when_a_code_is_issued(provider: Gatepost, response_type: str) -> None:
+    client = relying_party(provider, token_endpoint_auth_method="none")
+    gone = {"code_challenge": None, "code_challenge_method": None}
+    answer = answer_in(client.authorize(response_type=response_type, **gone))
+    assert answer["error"] == "invalid_request"
+    assert answer.mode == default_mode(response_type)
+
+
+@pytest.mark.parametrize("response_type", ["id_token", "id_token token"])
+@pytest.mark.spec("RFC 7636 §4", "OpenID Connect Core §3.2")
+def test_challenge_is_not_demanded_when_no_code_is_issued(provider: Gatepost, response_type: str) -> None:
+    client = relying_party(provider, token_endpoint_auth_method="none")
+    gone = {"code_challenge": None, "code_challenge_method": None}
+    assert "id_token" in client.answer(response_type=response_type, **gone)
+
+
+@pytest.mark.parametrize("response_type", WITH_ID_TOKEN)
+@pytest.mark.parametrize("alg", ["RSA-OAEP-256", "ECDH-ES+A256KW"])
+@pytest.mark.spec("OpenID Connect Core §10.2", "OpenID Connect Core §16.14", "OpenID Connect Core §3.1.2.1")
+def test_id_token_is_signed_then_encrypted_and_its_inside_is_a_hint_when_registered_so(
+    provider: Gatepost, response_type: str, alg: str
+) -> None:
+    client = relying_party(provider, id_token_encrypted_response_alg=alg, id_token_signed_response_alg="PS256")
+    answer = client.answer(response_type=response_type)
+    read = client.read(answer["id_token"])
+    assert read.is_encrypted
+    # Without a named one the content encryption is A128CBC-HS256 (OpenID Connect Registration §2).
+    assert (read.headers[0]["alg"], read.headers[0]["enc"]) == (alg, "A128CBC-HS256")
+    assert read.headers[1]["alg"] == "PS256"
+    for member, hash_name in (("access_token", "at_hash"), ("code", "c_hash")):
+        if member in answer:
+            assert read.claims[hash_name] == half_of_hash(answer[member], "PS256")
+    hinted = client.answer(response_type=response_type, prompt="none", id_token_hint=read.inside)
+    assert "id_token" in hinted
+
+
 # Tokens from the authorization endpoint ---------------------------------------------------------------------------
 
 

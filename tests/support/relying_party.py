@@ -128,6 +128,8 @@ class Opened:
 
     headers: tuple[dict[str, Any], ...]
     claims: dict[str, Any]
+    #: The signed token, whatever it travelled in.
+    inside: str
 
     @property
     def is_encrypted(self) -> bool:
@@ -148,7 +150,7 @@ def opened(gatepost: Gatepost, token: str) -> Opened:
     algorithm = json.loads(jws_part(token, 0))["alg"]
     verified = jws.deserialize_compact(token, server_keys(gatepost), algorithms=[algorithm])
     headers.append(dict(verified.headers()))
-    return Opened(tuple(headers), json.loads(verified.payload))
+    return Opened(tuple(headers), json.loads(verified.payload), token)
 
 
 def jws_part(token: str, index: int) -> bytes:
