@@ -364,6 +364,21 @@ def test_claims_stand_in_the_id_token_when_there_is_no_access_token_to_ask_with(
             assert told == ({"name", "email"} if response_type == "id_token" else set())
 
 
+@pytest.mark.parametrize("response_type", ["id_token", "id_token token", "none"])
+@pytest.mark.spec("OpenID Connect Core §11", "TK-12", "INV-09")
+def test_offline_access_is_neither_asked_nor_given_when_no_code_is_issued(
+    client: RelyingParty, response_type: str
+) -> None:
+    wanted = {"response_type": response_type, "scope": "openid email offline_access", "prompt": "consent"}
+    assert "while you are away" not in client.open_page("/consent", client.authorize(**wanted)).text
+    answer = client.answer(**wanted)
+    if "access_token" in answer:
+        assert set(client.read(answer["access_token"]).claims["scope"].split()) == {"openid", "email"}
+        page = client.browser.get("/logout")
+        client.submit(page, "/logout", decision="sign_out")
+        assert client.userinfo(answer["access_token"]).status_code == 401
+
+
 @pytest.mark.parametrize("response_type", WITH_ID_TOKEN)
 @pytest.mark.spec("OpenID Connect Core §3.1.2.1")
 def test_error_is_sent_when_an_id_token_is_asked_for_without_the_scope_openid(
@@ -450,6 +465,34 @@ def test_id_token_is_no_access_token_when_it_came_from_the_authorization_endpoin
     assert client.userinfo(answer["id_token"]).status_code == 401
     assert client.userinfo(answer["code"]).status_code == 401
     assert client.redeem(answer["access_token"]).get_json()["error"] == "invalid_grant"
+
+
+# Who gets them ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("response_type", IN_THE_FRAGMENT)
+@pytest.mark.spec("AZ-23", "RFC 8252 §8.6")
+def test_person_is_asked_each_time_when_any_program_on_the_device_could_take_the_tokens(
+    provider: Gatepost, response_type: str
+) -> None:
+    """A secret proves the client where a code is redeemed, and nothing where the answer itself holds tokens."""
+    uri = "http://127.0.0.1:9123/cb"
+    client = relying_party(provider, application_type="native", redirect_uris=[uri])
+    client.answer(response_type=response_type, scope="openid")
+    silent = client.authorize(response_type=response_type, scope="openid", prompt="none")
+    assert answer_in(silent)["error"] == "consent_required"
+
+
+@pytest.mark.parametrize("uri", ["https://localhost/cb", "https://LOCALHOST:8443/cb", "https://127.0.0.1/cb"])
+@pytest.mark.spec("OpenID Connect Registration §2", "TK-24")
+def test_web_client_registers_no_address_of_the_persons_own_machine_when_tokens_would_be_sent_there(
+    make_gatepost: GatepostMaker, uri: str
+) -> None:
+    gatepost = make_gatepost(registration="open", issuer="https://login.example")
+    document = {"redirect_uris": [uri], "response_types": ["id_token token"], "grant_types": ["implicit"]}
+    response = gatepost.browser().post("/oauth/register", json=document, base_url="https://login.example")
+    assert response.status_code == 400
+    assert response.get_json()["error"] in {"invalid_redirect_uri", "invalid_client_metadata"}
 
 
 # The redirect URI's own query -------------------------------------------------------------------------------------
