@@ -81,7 +81,7 @@ def test_both_discovery_documents_agree_when_the_client_asks_either_way(report: 
 
 @pytest.mark.spec("RFC 9207 §2")
 def test_iss_stands_in_the_callback_when_the_person_consents(report: Report, gatepost: Server) -> None:
-    assert set(report["callback"]) == {"code", "state", "iss"}
+    assert set(report["callback"]) == {"code", "state", "iss", "session_state"}
     assert report["callback"]["iss"] == gatepost.issuer
 
 
