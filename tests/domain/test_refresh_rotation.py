@@ -89,6 +89,23 @@ def test_token_is_consumed_once(work: UnitOfWork, family: Family, clock: FrozenC
     assert (refreshed.grant.id, refreshed.user.id) == (family.grant.id, family.grant.user_id)
 
 
+@pytest.mark.parametrize(
+    ("rotates", "event"), [(True, AuditEvent.REFRESH_TOKEN_ROTATED), (False, AuditEvent.TOKEN_ISSUED)]
+)
+def test_refresh_is_counted_as_what_it_was_when_it_succeeds(
+    work: UnitOfWork, family: Family, rotates: bool, event: AuditEvent
+) -> None:
+    def counted() -> int:
+        return work.runtime.metrics.snapshot().counts.get(("gatepost_audit_events", event.value), 0)
+
+    family.client.rotate_refresh_tokens = rotates
+    token, before = family.first(), counted()
+    assert family.refresh(token)
+    assert counted() == before + 1
+    assert family.refresh("no token of ours") is None
+    assert counted() == before + 1
+
+
 def test_token_is_consumed_once_when_two_requests_send_it(gatepost: Gatepost) -> None:
     with gatepost.work() as work:
         family = Family(work, make_grant(work))
