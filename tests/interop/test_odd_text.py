@@ -45,7 +45,7 @@ def test_state_comes_back_unchanged_when_it_is_odd(
     query = authorization_query(web_client, secrets.token_urlsafe(48), state=text)
     parameters = person.walk(f"{gatepost.url('/oauth/authorize')}?{query}", web_client.redirect_uri).parameters
     assert parameters["state"] == text
-    assert set(parameters) == {"code", "state", "iss"}
+    assert set(parameters) == {"code", "state", "iss", "session_state"}
 
 
 @pytest.mark.parametrize("text", TEXTS.values(), ids=TEXTS.keys())

@@ -182,7 +182,8 @@ class Deployment(RuleBasedStateMachine):
         session.touch(self.now)
         pairs = parse_qsl(urlsplit(response.headers["Location"]).query, keep_blank_values=True)
         answer = dict(pairs)
-        assert sorted(name for name, _ in pairs) == ["code", "iss", "state"], "INV-21 and INV-22: each once, no more"
+        names = sorted(name for name, _ in pairs)
+        assert names == ["code", "iss", "session_state", "state"], "INV-21 and INV-22: each once, no more"
         assert answer["state"] == state, "INV-21: the state comes back byte by byte"
         assert answer["iss"] == ISSUER, "INV-15"
         grant = Grant(app, session, asked, nonce, self.now)
