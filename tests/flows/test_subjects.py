@@ -176,6 +176,24 @@ def test_two_people_have_two_subjects_when_they_use_one_client(provider: Gatepos
     assert subject(client) != first
 
 
+@pytest.mark.spec("OpenID Connect Core §8.1", "INV-13", "TK-24")
+def test_another_sectors_name_is_not_learnt_when_a_client_moves_its_redirect_uris_there(provider: Gatepost) -> None:
+    """Whoever has a token already could otherwise ask what the people of another owner's clients are called."""
+    victim, mover = pairwise(provider, ONE), pairwise(provider, TWO)
+    known_to_the_victim = subject(victim)
+    tokens = mover.tokens(scope="openid offline_access", prompt="consent")
+    own = {"registration_access_token", "registration_client_uri", "client_secret_expires_at", "client_id_issued_at"}
+    document = {name: value for name, value in mover.registration.items() if name not in own}
+    headers = {"Authorization": f"Bearer {mover.registration['registration_access_token']}"}
+    path = f"/oauth/register/{mover.client.id}"
+    mover.browser.put(path, json={**document, "redirect_uris": [ONE]}, headers=headers)
+    told = [mover.userinfo(tokens["access_token"]).get_json(), mover.refresh(tokens["refresh_token"]).get_json()]
+    if "id_token" in told[1]:
+        told.append(mover.read(told[1]["id_token"]).claims)
+        told.append(mover.userinfo(told[1]["access_token"]).get_json())
+    assert known_to_the_victim not in [each.get("sub") for each in told]
+
+
 # Coming back as a hint --------------------------------------------------------------------------------------------
 
 
