@@ -7,7 +7,8 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --quiet --generate-hashes --univers
 
 .DEFAULT_GOAL := help
 TRUST := trust-races trust-naive trust-replays trust-losses trust-contention trust-kills trust-failpoints trust-matrix \
-	trust-redirects trust-malformed trust-machine trust-outage trust-disk trust-cuts trust-restarts
+	trust-rotations trust-openid trust-logout trust-redirects trust-malformed trust-machine trust-outage trust-disk \
+	trust-cuts trust-restarts
 
 .PHONY: help install dev test test-all lint format types contracts docs check bench growth mutation trust $(TRUST) trust-page \
 	lock screenshots wheel clean
@@ -86,6 +87,15 @@ trust-failpoints: install ## Kill a process at every point of a token request
 
 trust-matrix: install ## Disable, revoke and retire everything; see each path die on three servers
 	$(BIN)/python -m tests.races.matrix --record
+
+trust-rotations: install ## 100 scheduled rotations in simulated time; three processes that rotate at once, 50 times
+	$(BIN)/python -m tests.races.rotations --rotations 100 --rounds 50 --record
+
+trust-openid: install ## Register, sign out and meet for the first time, twenty at once on three servers
+	$(BIN)/python -m tests.races.openid --record
+
+trust-logout: install ## Sign people out of apps of which some are dead, and kill whoever sends
+	$(BIN)/python -m tests.faults.backchannel_logout --people 1000
 
 trust-redirects: install ## Every near miss of a redirect URI, and what must never redirect
 	$(BIN)/python -m tests.properties redirects

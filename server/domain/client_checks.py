@@ -120,6 +120,12 @@ def _check_redirect_uris(work: UnitOfWork, client: Client) -> None:
         _check_length(field, getattr(client, field))
         for uri in getattr(client, field):
             redirect_uris.check_registrable(uri, native=client.is_native, local_http=local_http, field=field)
+    is_served_to_strangers = work.settings.is_https and not work.settings.is_on_this_machine
+    if "implicit" in client.grant_types and not client.is_native and is_served_to_strangers:
+        # OpenID Connect Registration §2, `application_type`: any program on the person's machine could take the tokens.
+        for uri in client.redirect_uris:
+            if redirect_uris.describe_target(uri)[0] == "loopback":
+                raise Invalid("redirect_uris", "A web client that gets tokens in the answer cannot be on localhost.")
     if _sends_people(client) and not client.redirect_uris:
         raise Invalid("redirect_uris", "A client that sends people here to sign in needs at least one redirect URI.")
 

@@ -25,6 +25,10 @@ _SUCCESSORS = "SELECT COUNT(*) FROM refresh_tokens s WHERE s.predecessor_id = p.
 
 INVARIANTS: tuple[Invariant, ...] = (
     Invariant(
+        "R-15: no algorithm has two active keys.",
+        "SELECT algorithm FROM signing_keys WHERE state = 'active' GROUP BY algorithm HAVING COUNT(*) > 1",
+    ),
+    Invariant(
         "INV-01, R-03: a spent code gave exactly one token set.",
         f"SELECT code_digest FROM authorization_codes c WHERE c.consumed_at IS NOT NULL AND ({_FIRST_TOKENS}) <> 1",
     ),

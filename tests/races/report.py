@@ -144,6 +144,23 @@ PROMISES: tuple[Promise, ...] = (
         ("matrix",),
         "make trust-matrix",
     ),
+    Promise(
+        "Keys change and nobody notices",
+        "R-13, R-14, R-15",
+        "Scheduled rotations in simulated time on three replicas under load: every token verifies for every verifier "
+        "that keeps the JWKS for five minutes to a day. Three processes rotate at once: one active key for each "
+        "algorithm at every moment. A leaked key is left by all replicas within seconds.",
+        ("rotations",),
+        "make trust-rotations",
+    ),
+    Promise(
+        "Apps hear of a sign-out",
+        "R-38",
+        "Of twenty apps some are dead, some refuse, some are out of order: every one that answers hears within a "
+        "minute, the page waits for none of them, and killing whoever sends loses nothing.",
+        ("backchannel_logout",),
+        "make trust-logout",
+    ),
 )
 
 

@@ -188,6 +188,9 @@ def check_scope(context: AuthorizationContext) -> None:
     if scope is not None and not scopes.is_well_formed(scope):
         raise InvalidScope("scope is malformed.", parameter="scope")
     allowed = proven_client(context).allowed_scopes & frozenset(scopes.catalogue(context.work.settings))
+    if not gives_code(context.response_type):
+        # OpenID Connect Core §11: without a code there is nothing to refresh, and no access that could last.
+        allowed -= {scopes.OFFLINE_ACCESS}
     context.scope_set = scopes.parse(scope) & allowed
     if not context.scope_set:
         raise InvalidScope("No requested scope is known and allowed for this client.", parameter="scope")

@@ -15,6 +15,7 @@ from server.domain.sessions import Browser, Session
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.usability import is_usable
 from server.domain.users import find_user
+from server.protocol.authorization.response_types import default_mode
 from server.protocol.errors import (
     AccountSelectionRequired,
     ConsentRequired,
@@ -112,13 +113,14 @@ def _sign_in(request: AuthorizationRequest, session: Session | None) -> SignIn |
 
 def _asks_consent(work: UnitOfWork, request: AuthorizationRequest, client: Client, session: Session) -> bool:
     kind, _ = redirect_uris.describe_target(request.parameters["redirect_uri"])
+    # A confidential client proves itself when it redeems a code; tokens in the answer itself are whoever's gets it.
+    proves_itself = not client.is_public and default_mode(request.parameters["response_type"]) == "query"
     question = ConsentQuestion(
         asked=request.asked_scopes,
         remembered=consents.remembered_scopes(work, session.user_id, client.id),
         demanded="consent" in request.parameters["prompt"],
         first_party=client.is_first_party,
-        # A confidential client proves itself at the token endpoint; a public one only by an https redirect.
-        identity_assured=not client.is_public or kind == "web",
+        identity_assured=proves_itself or kind == "web",
         answered=request.state == RequestState.CONSENTED and request.session_id == session.id,
     )
     return is_consent_needed(question)
