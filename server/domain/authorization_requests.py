@@ -15,10 +15,11 @@ from sqlalchemy import ForeignKey, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.domain import scopes
+from server.domain.browsers import Browser
 from server.domain.clients import Client
 from server.domain.errors import Denied, Expired, NotFound
 from server.domain.policy.lifetimes import is_expired
-from server.domain.sessions import Browser, Session
+from server.domain.sessions import Session
 from server.domain.unit_of_work import UnitOfWork
 from server.infra import secrets
 from server.infra.database import Base, count_changed

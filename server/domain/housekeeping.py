@@ -18,6 +18,7 @@ from server.domain.access_tokens import RevokedAccessToken
 from server.domain.audit_events import AuditEvent
 from server.domain.authorization_codes import AuthorizationCode
 from server.domain.authorization_requests import AuthorizationRequest
+from server.domain.browsers import Browser
 from server.domain.client_secrets import ClientSecret
 from server.domain.clients import Client
 from server.domain.consents import Consent
@@ -26,7 +27,7 @@ from server.domain.initial_access_tokens import InitialAccessToken
 from server.domain.login_attempts import LoginAttempts
 from server.domain.outbox import OutboxMessage
 from server.domain.refresh_tokens import RefreshToken
-from server.domain.sessions import Browser, Session
+from server.domain.sessions import Session
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.used_assertions import UsedAssertion
 from server.infra.database import Base, count_changed

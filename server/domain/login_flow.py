@@ -6,12 +6,13 @@ from typing import Final
 
 from server.domain import audit_log
 from server.domain.audit_events import AuditEvent
+from server.domain.browsers import Browser
 from server.domain.errors import Denied, TooMany
 from server.domain.login_attempts import give_back, spend_attempt
 from server.domain.passwords import verify_password
 from server.domain.policy.acr_ladder import acr_of
 from server.domain.policy.lockout import Budget, budgets_for
-from server.domain.sessions import Browser, Session, has_signed_in, start_session
+from server.domain.sessions import Session, has_signed_in, start_session
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.usability import is_usable
 from server.domain.users import User, email_key, find_user_by_email

@@ -16,13 +16,13 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from server.domain import audit_log, grants, logout
 from server.domain.audit_events import AuditEvent
-from server.domain.browsers import SECRET_PREFIX, SUPERSEDED_SECONDS
-from server.domain.browsers import SESSION_CHANGED as SESSION_CHANGED
-from server.domain.browsers import Browser as Browser
-from server.domain.browsers import create_browser as create_browser
-from server.domain.browsers import find_browser as find_browser
-from server.domain.browsers import find_superseded_browser as find_superseded_browser
-from server.domain.browsers import lock_browser as lock_browser
+from server.domain.browsers import (
+    SECRET_PREFIX,
+    SESSION_CHANGED,
+    SUPERSEDED_SECONDS,
+    Browser,
+    lock_browser,
+)
 from server.domain.errors import Denied
 from server.domain.policy.lifetimes import expires_at, is_expired
 from server.domain.unit_of_work import UnitOfWork

@@ -5,8 +5,8 @@ from __future__ import annotations
 from flask.wrappers import Response
 
 from server.domain.authorization_requests import AuthorizationRequest, get_open_request
+from server.domain.browsers import Browser
 from server.domain.clients import get_client
-from server.domain.sessions import Browser
 from server.protocol.authorization import endpoint
 from server.protocol.authorization.endpoint import PageNeeded
 from server.protocol.authorization.prompt import Step

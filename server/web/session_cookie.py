@@ -15,8 +15,8 @@ from typing import cast
 from flask import Flask, Response, g, request
 
 from server.config import Settings
+from server.domain.browsers import SESSION_CHANGED, Browser, create_browser, find_browser, find_superseded_browser
 from server.domain.errors import Denied
-from server.domain.sessions import SESSION_CHANGED, Browser, create_browser, find_browser, find_superseded_browser
 from server.protocol.session_management import browser_state
 from server.web.context import current_gatepost, current_work
 

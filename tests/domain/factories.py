@@ -16,13 +16,14 @@ from server.domain.authorization_codes import (
     issue_authorization_code,
     redeem_authorization_code,
 )
+from server.domain.browsers import Browser, create_browser
 from server.domain.client_registration import ClientMetadata, create_client
 from server.domain.clients import Client
 from server.domain.grants import Grant, Granted, SignInFacts, create_grant
 from server.domain.passwords import set_password
 from server.domain.policy.client_metadata import ClientType
 from server.domain.refresh_tokens import PREFIX
-from server.domain.sessions import Browser, Session, create_browser, start_session
+from server.domain.sessions import Session, start_session
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import User, create_user
 from server.infra import secrets

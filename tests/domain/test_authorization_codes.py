@@ -16,9 +16,9 @@ from server.domain.authorization_codes import (
     redeem_authorization_code,
     revoke_for_reuse,
 )
+from server.domain.browsers import create_browser
 from server.domain.client_secrets import issue_client_secret
 from server.domain.refresh_tokens import find_refresh_token
-from server.domain.sessions import create_browser
 from server.domain.unit_of_work import UnitOfWork
 from tests.domain.factories import (
     REDIRECT_URI,

@@ -17,8 +17,8 @@ from server.domain.authorization_requests import (
     note_login,
     park_request,
 )
+from server.domain.browsers import create_browser
 from server.domain.errors import Denied, Expired, NotFound
-from server.domain.sessions import create_browser
 from server.domain.unit_of_work import UnitOfWork
 from tests.domain.factories import make_client, make_session, make_user
 from tests.support.application import Gatepost

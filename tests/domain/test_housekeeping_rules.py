@@ -13,6 +13,7 @@ from server.domain.access_tokens import RevokedAccessToken, revoke_access_token
 from server.domain.audit_events import AuditEvent
 from server.domain.authorization_codes import AuthorizationCode, issue_authorization_code
 from server.domain.authorization_requests import AuthorizationRequest, park_request
+from server.domain.browsers import Browser, create_browser
 from server.domain.client_secrets import ClientSecret, issue_client_secret, rotate_client_secret
 from server.domain.clients import Client, find_client, get_client
 from server.domain.consents import give_consent
@@ -29,7 +30,7 @@ from server.domain.policy.lockout import Budget
 from server.domain.refresh_rotation import refresh
 from server.domain.refresh_tokens import RefreshToken
 from server.domain.registration_tokens import RegistrationToken, issue_registration_token
-from server.domain.sessions import Browser, Session, create_browser, end_session
+from server.domain.sessions import Session, end_session
 from server.domain.tables import METADATA
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.used_assertions import UsedAssertion

@@ -10,9 +10,9 @@ import pytest
 from server.domain import login_flow
 from server.domain.actor import Actor
 from server.domain.audit_events import AuditEvent
+from server.domain.browsers import create_browser, find_browser
 from server.domain.errors import Denied, TooMany
 from server.domain.login_flow import log_in_with_password
-from server.domain.sessions import create_browser, find_browser
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import User, disable_user
 from server.infra.password_hasher import PasswordHasher

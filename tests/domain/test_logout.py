@@ -8,10 +8,11 @@ import pytest
 from sqlalchemy import select
 
 from server.domain import logout, sessions
+from server.domain.browsers import Browser
 from server.domain.clients import Client, disable_client
 from server.domain.grants import revoke_grant
 from server.domain.outbox import OutboxMessage
-from server.domain.sessions import Browser, Session
+from server.domain.sessions import Session
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import User, delete_user, disable_user
 from tests.domain.factories import make_client, make_grant, make_session, make_user

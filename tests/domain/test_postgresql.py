@@ -18,6 +18,7 @@ from server.domain.authorization_codes import (
     redeem_authorization_code,
 )
 from server.domain.authorization_requests import RequestState, finish_request, get_open_request, park_request
+from server.domain.browsers import create_browser, find_browser
 from server.domain.client_secrets import issue_client_secret, rotate_client_secret, verify_client_secret
 from server.domain.clients import delete_client, find_client, get_client
 from server.domain.consents import give_consent, remembered_scopes
@@ -28,7 +29,7 @@ from server.domain.key_rotation import list_due, prepare_next_key, rotate_key
 from server.domain.login_flow import log_in_with_password
 from server.domain.refresh_rotation import find_retry, refresh
 from server.domain.refresh_tokens import find_refresh_token
-from server.domain.sessions import create_browser, end_session, find_browser, list_sessions, sign_out_everywhere
+from server.domain.sessions import end_session, list_sessions, sign_out_everywhere
 from server.domain.signing_keys import (
     ALGORITHMS,
     KeyState,

@@ -10,15 +10,12 @@ import pytest
 
 from server.domain.actor import Actor
 from server.domain.audit_events import AuditEvent
+from server.domain.browsers import Browser, create_browser, find_browser, find_superseded_browser
 from server.domain.errors import Denied
 from server.domain.sessions import (
-    Browser,
     choose_session,
-    create_browser,
     end_session,
-    find_browser,
     find_session,
-    find_superseded_browser,
     forget_session,
     has_signed_in,
     is_live,

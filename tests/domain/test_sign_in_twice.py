@@ -4,18 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from server.domain.browsers import Browser, create_browser, find_browser, find_superseded_browser
 from server.domain.errors import Denied
-from server.domain.sessions import (
-    Browser,
-    create_browser,
-    end_session,
-    find_browser,
-    find_session,
-    find_superseded_browser,
-    is_live,
-    replace_secret,
-    start_session,
-)
+from server.domain.sessions import end_session, find_session, is_live, replace_secret, start_session
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import User
 from tests.domain.factories import make_user

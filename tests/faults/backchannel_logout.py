@@ -28,7 +28,7 @@ from typing import Any
 import requests
 
 from server.config import Settings
-from server.domain import clients, sessions, tables
+from server.domain import browsers, clients, sessions, tables
 from server.domain.actor import OPERATOR
 from server.domain.client_registration import ClientMetadata, create_client
 from server.domain.grants import Granted, SignInFacts, create_grant
@@ -154,7 +154,7 @@ def settle_in(server: Server, port: int, people: int) -> list[Visitor]:
 
 def _sign_in(work: UnitOfWork, number: int) -> Visitor:
     user = create_user(work, f"person{number}@example.com")
-    browser, _ = sessions.create_browser(work)
+    browser, _ = browsers.create_browser(work)
     session, secret = sessions.start_session(work, browser, user, amr=["pwd"], acr="1")
     facts = SignInFacts(session.id, session.auth_time, session.amr, session.acr, session.ends_at)
     for position, kind in enumerate(KINDS):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import select
 
-from server.domain import sessions
+from server.domain import browsers, sessions
 from server.domain.clients import delete_client, disable_client, enable_client, get_client
 from server.domain.grants import Grant, revoke_grant
 from server.domain.unit_of_work import UnitOfWork
@@ -114,7 +114,7 @@ def _revoke_grants(work: UnitOfWork) -> None:
 
 def _end_sessions(work: UnitOfWork) -> None:
     for session in work.db.scalars(select(sessions.Session)):
-        browser = work.db.get(sessions.Browser, session.browser_id)
+        browser = work.db.get(browsers.Browser, session.browser_id)
         assert browser is not None
         sessions.end_session(work, browser, session)
 

@@ -8,11 +8,12 @@ from server.domain import audit_log, scopes
 from server.domain.audit_events import AuditEvent
 from server.domain.authorization_codes import issue_authorization_code
 from server.domain.authorization_requests import AuthorizationRequest
+from server.domain.browsers import Browser
 from server.domain.clients import Client
 from server.domain.errors import NotFound
 from server.domain.grants import Grant, Granted, SignInFacts, create_grant
 from server.domain.policy.acr_ladder import acr_of
-from server.domain.sessions import Browser, Session
+from server.domain.sessions import Session
 from server.domain.subjects import subject_of
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import find_user

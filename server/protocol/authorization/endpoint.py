@@ -17,8 +17,9 @@ from server.domain.authorization_requests import (
     finish_request,
     park_request,
 )
+from server.domain.browsers import Browser
 from server.domain.clients import Client, find_client
-from server.domain.sessions import Browser, Session
+from server.domain.sessions import Session
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.usability import is_usable
 from server.protocol.authorization.answer import issue_answer

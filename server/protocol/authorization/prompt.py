@@ -7,11 +7,12 @@ from enum import StrEnum
 
 from server.domain import consents, redirect_uris, sessions
 from server.domain.authorization_requests import AuthorizationRequest, RequestState
+from server.domain.browsers import Browser
 from server.domain.clients import Client
 from server.domain.policy.acr_ladder import reached
 from server.domain.policy.consent_needed import ConsentQuestion, is_consent_needed
 from server.domain.policy.factors_needed import Demand, Factor, SignIn, factor_needed
-from server.domain.sessions import Browser, Session
+from server.domain.sessions import Session
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.usability import is_usable
 from server.domain.users import find_user

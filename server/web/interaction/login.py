@@ -6,9 +6,10 @@ from flask import request
 from flask.wrappers import Response
 
 from server.domain.authorization_requests import AuthorizationRequest, note_login
+from server.domain.browsers import Browser
 from server.domain.errors import Denied, TooMany
 from server.domain.login_flow import log_in_with_password
-from server.domain.sessions import Browser, Session, find_session, is_live
+from server.domain.sessions import Session, find_session, is_live
 from server.domain.users import User, find_user
 from server.protocol.authorization import endpoint
 from server.web.authorization_response import application_of, redirect_to, resume_url, send

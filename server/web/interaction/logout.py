@@ -14,9 +14,10 @@ from flask import request
 from flask.wrappers import Response
 
 from server.domain import logout, sessions
+from server.domain.browsers import Browser
 from server.domain.clients import Client
 from server.domain.errors import Denied
-from server.domain.sessions import Browser, Session
+from server.domain.sessions import Session
 from server.protocol.end_session import PARAMETERS, EndSessionRequest, check_request
 from server.protocol.errors import InvalidRequest
 from server.protocol.request import FORM, Parameters

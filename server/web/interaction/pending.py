@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import request
 
 from server.domain.authorization_requests import AuthorizationRequest, get_open_request
-from server.domain.sessions import Browser
+from server.domain.browsers import Browser
 from server.web.context import current_work
 from server.web.session_cookie import known_browser
 

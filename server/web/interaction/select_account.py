@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from flask import request
 from flask.wrappers import Response
 
-from server.domain import sessions
+from server.domain import browsers, sessions
 from server.domain.authorization_requests import AuthorizationRequest, note_account_choice
-from server.domain.sessions import Browser, Session
+from server.domain.browsers import Browser
+from server.domain.sessions import Session
 from server.domain.usability import is_usable
 from server.domain.users import find_user
 from server.web.authorization_response import application_of, redirect_to, resume_url
@@ -51,7 +52,7 @@ def submit_select_account() -> Response:
     """One of them, another, or one fewer."""
     pending, browser = required_request(), ensure_browser()
     check_csrf(_purpose(pending))
-    sessions.lock_browser(current_work(), browser)
+    browsers.lock_browser(current_work(), browser)
     known = {session.id: session for session in sessions.list_sessions(current_work(), browser)}
     removed = known.get(request.form.get("remove", ""))
     if removed is not None:

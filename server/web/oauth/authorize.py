@@ -6,7 +6,7 @@ from flask import redirect, request
 from flask.typing import ResponseReturnValue
 
 from server.domain.authorization_requests import AuthorizationRequest, get_open_request
-from server.domain.sessions import Browser
+from server.domain.browsers import Browser
 from server.protocol.authorization import endpoint
 from server.web.authorization_response import carry_on, resume_url, send
 from server.web.context import current_work

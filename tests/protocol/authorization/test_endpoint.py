@@ -5,7 +5,7 @@ import logging
 import pytest
 from authlib.oauth2 import OAuth2Error
 
-from server.domain import sessions
+from server.domain import browsers, sessions
 from server.domain.unit_of_work import UnitOfWork
 from server.protocol.authorization import endpoint
 from server.protocol.authorization.response_modes import Redirect, encode_error
@@ -25,7 +25,7 @@ def test_no_code_is_issued_when_the_person_signs_out_in_that_very_moment(
     flow.code()
 
     def end_first(work: UnitOfWork, session: sessions.Session) -> bool:
-        browser = work.db.get(sessions.Browser, session.browser_id)
+        browser = work.db.get(browsers.Browser, session.browser_id)
         assert browser is not None
         sessions.end_session(work, browser, session)
         return False

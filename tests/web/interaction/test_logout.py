@@ -3,7 +3,7 @@
 import pytest
 from werkzeug.test import TestResponse
 
-from server.domain import sessions
+from server.domain import browsers, sessions
 from server.domain.errors import Denied
 from tests.support.application import Gatepost
 from tests.support.flow import Flow, answer_of, flow_of, form_fields
@@ -149,7 +149,7 @@ def test_all_answers_are_the_same_when_the_same_request_is_served_several_times_
         late = flow.gatepost.browser()
         late.set_cookie("gatepost", cookie.value)
         answers.append(late.post("/logout", data=form))
-        raise Denied(sessions.SESSION_CHANGED)
+        raise Denied(browsers.SESSION_CHANGED)
 
     answers: list[TestResponse] = []
     monkeypatch.setattr(sessions, "replace_secret", refuse)
