@@ -12,6 +12,8 @@ from typing import Any, Final
 
 #: A header holds names and a key id; the widest we accept, an ephemeral key on P-521, needs a quarter of this.
 MAX_HEADER_CHARACTERS: Final = 2048
+#: How many objects and arrays may stand in one another. The parser takes more than some that write it again later can.
+MAX_LEVELS: Final = 32
 #: Header members that would let a token choose its own key, or that change what the rest means (RFC 7515 §4.1,
 #: §4.1.11; RFC 7516 §4.1.3; RFC 7797 §3).
 FORBIDDEN_HEADERS: Final = frozenset({"jku", "jwk", "x5u", "x5c", "crit", "b64", "zip"})
@@ -51,7 +53,9 @@ def decode_header(document: bytes) -> dict[str, Any]:
 
 
 def decode_object(document: bytes) -> dict[str, Any]:
-    """The JSON object that these bytes are in UTF-8: no member twice, only finite numbers, only whole characters.
+    """The JSON object that these bytes are in UTF-8.
+
+    It has no member twice, only finite numbers, only whole characters, and is not nested without bound.
 
     Raises:
         InvalidToken: when they are none.
@@ -70,7 +74,17 @@ def decode_object(document: bytes) -> dict[str, Any]:
         raise InvalidToken("The token holds no well-formed JSON.") from error
     if not isinstance(found, dict):
         raise InvalidToken("The token holds no JSON object.")
+    if _is_too_deep(found):
+        raise InvalidToken("The token's JSON is nested too deeply.")
     return found
+
+
+def _is_too_deep(found: dict[str, Any]) -> bool:
+    level: list[Any] = [found]
+    for _ in range(MAX_LEVELS):
+        inside = (each.values() if isinstance(each, dict) else each for each in level)
+        level = [value for values in inside for value in values if isinstance(value, (dict, list))]
+    return bool(level)
 
 
 def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -55,12 +55,14 @@ def decode_document(body: bytes) -> dict[str, Any]:
     """The JSON object of a request's body.
 
     Raises:
-        InvalidClientMetadata: when it is none, or has a member twice.
+        InvalidClientMetadata: when it is none, has a member twice, or is nested too deeply.
     """
     try:
         return decode_object(body)
     except InvalidToken as error:
-        raise InvalidClientMetadata("The body must be a JSON object, with each member once.") from error
+        raise InvalidClientMetadata(
+            "The body must be a JSON object with each member once, nested 32 deep at most."
+        ) from error
 
 
 def metadata_of(document: Mapping[str, Any], client_id: str) -> ClientMetadata:

@@ -264,6 +264,26 @@ def test_body_is_refused_when_it_says_to_be_something_else(gatepost: Gatepost, c
     assert_refused(response, "invalid_client_metadata")
 
 
+@pytest.mark.spec("INV-41", "TK-24")
+@pytest.mark.parametrize(("levels", "is_taken"), [(32, True), (33, False), (870, False), (900, False), (940, False)])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_body_is_refused_when_it_is_nested_deeper_than_can_be_kept(
+    gatepost: Gatepost, opening: str, closing: str, levels: int, is_taken: bool
+) -> None:
+    """Python reads some that are too deep for it to write again; what is kept is written at every look at it."""
+    inside = levels - len(("the body", "jwks", "keys", "the key"))
+    deep = f'{{"kty": "XX", "x": {opening * inside}1{closing * inside}}}'
+    uris, client = json.dumps(MINIMAL)[1:-1], registered(gatepost)
+    path, headers = f"/oauth/register/{client['client_id']}", bearer(client["registration_access_token"])
+    body = f'{{"client_id": "{client["client_id"]}", {uris}, "jwks": {{"keys": [{deep}]}}}}'
+    for method, url, sent, status in (("POST", "/oauth/register", {}, 201), ("PUT", path, headers, 200)):
+        response = gatepost.browser().open(url, method=method, data=body, headers=sent, content_type="application/json")
+        if is_taken:
+            assert response.status_code == status, response.text
+        else:
+            assert_refused(response, "invalid_client_metadata")
+
+
 def test_charset_of_the_body_does_not_matter(gatepost: Gatepost) -> None:
     body, kind = json.dumps({**MINIMAL, "client_name": "Größe"}), "application/json; charset=utf-8"
     assert gatepost.browser().post("/oauth/register", data=body, content_type=kind).status_code == 201
