@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from sqlalchemy import ForeignKey, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.domain import scopes
@@ -66,7 +67,11 @@ class AuthorizationRequest(Base):
 def park_request(
     work: UnitOfWork, client: Client, parameters: dict[str, Any], browser: Browser | None
 ) -> AuthorizationRequest:
-    """Stores a checked request."""
+    """Stores a checked request.
+
+    Raises:
+        NotFound: when its client was removed in this moment.
+    """
     request = AuthorizationRequest(
         id=secrets.new_id(),
         client_id=client.id,
@@ -81,8 +86,17 @@ def park_request(
         finished_at=None,
     )
     work.db.add(request)
-    work.db.flush()
+    try:
+        work.db.flush()
+    except IntegrityError as error:
+        work.db.rollback()
+        raise NotFound("This app was removed a moment ago.") from error
     return request
+
+
+def find_request(work: UnitOfWork, request_id: str) -> AuthorizationRequest | None:
+    """The request of this id, whoever may carry it on, or None."""
+    return work.db.get(AuthorizationRequest, request_id) if _ID.fullmatch(request_id) else None
 
 
 def get_open_request(work: UnitOfWork, request_id: str, browser: Browser | None) -> AuthorizationRequest:
@@ -93,7 +107,7 @@ def get_open_request(work: UnitOfWork, request_id: str, browser: Browser | None)
         Denied: when it belongs to another browser.
         Expired: when it was answered already or its time is over.
     """
-    request = work.db.get(AuthorizationRequest, request_id) if _ID.fullmatch(request_id) else None
+    request = find_request(work, request_id)
     if request is None:
         raise NotFound("This sign-in request is not known.")
     if browser is not None and request.browser_id is None:

@@ -116,6 +116,11 @@ def find_client(work: UnitOfWork, client_id: str) -> Client | None:
     return work.db.get(Client, client_id)
 
 
+def find_client_anew(work: UnitOfWork, client_id: str) -> Client | None:
+    """The client as the database has it now, whatever this work has read before."""
+    return work.db.get(Client, client_id, populate_existing=True)
+
+
 _BY_ID: Final = select(*columns_of(Client)).where(Client.id == bindparam("client_id"))
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from server.domain.unit_of_work import UnitOfWork
 from server.infra import secrets
-from server.infra.database import Base, table_of
+from server.infra.database import Base, commit_attempt, table_of
 
 
 class UsedAssertion(Base):
@@ -40,14 +40,15 @@ _SPEND: Final = {"postgresql": _spending(postgresql_insert), "sqlite": _spending
 def use_assertion(work: UnitOfWork, client_id: str, jti: str, until: datetime) -> bool:
     """Uses up an assertion; False when it was used before, on whichever replica.
 
-    It stays used whatever becomes of the request: written beside the work's transaction, unless that has begun.
+    It stays used whatever becomes of the request: written beside the work's transaction. If that has begun it is
+    committed first; whoever proves who they are has written nothing yet.
     """
     # JSON keeps the two apart, and spells every character that UTF-8 cannot.
     parameters = {"used_id": secrets.digest(json.dumps([client_id, jti])), "used_expires_at": until}
     autocommit = work.runtime.autocommit
     statement = _SPEND[autocommit.engine.dialect.name]
     if work.is_in_transaction:
-        return bool(work.db.execute(statement, parameters).all())
+        commit_attempt(work.db)
     if autocommit.engine.dialect.name == "postgresql":
         return bool(autocommit.change(statement, parameters))
     with autocommit.transaction():

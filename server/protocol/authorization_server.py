@@ -24,7 +24,6 @@ GRANTS: Final = (
     (ClientCredentialsGrant, ()),
 )
 GRANT_TYPES: Final = tuple(str(grant_class.GRANT_TYPE) for grant_class, _ in GRANTS)
-#: What a client is registered for; `implicit` is asked for at the authorization endpoint alone (RFC 7591 §2.1).
 
 
 @dataclass(frozen=True)

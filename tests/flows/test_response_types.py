@@ -181,9 +181,9 @@ def test_nothing_is_issued_when_the_response_type_is_none(client: RelyingParty) 
 # Nonce ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("response_type", WITH_ID_TOKEN)
+@pytest.mark.parametrize("response_type", IN_THE_FRAGMENT)
 @pytest.mark.spec("OpenID Connect Core §3.2.2.1", "OpenID Connect Core §3.3.2.11")
-def test_nonce_is_demanded_when_an_id_token_comes_from_the_authorization_endpoint(
+def test_nonce_is_demanded_when_a_token_comes_from_the_authorization_endpoint(
     client: RelyingParty, response_type: str
 ) -> None:
     for nonce in (None, ""):
@@ -194,7 +194,7 @@ def test_nonce_is_demanded_when_an_id_token_comes_from_the_authorization_endpoin
 
 @pytest.mark.parametrize("response_type", ["code", "none"])
 @pytest.mark.spec("OpenID Connect Core §3.1.2.1")
-def test_nonce_is_not_demanded_when_no_id_token_comes_from_the_authorization_endpoint(
+def test_nonce_is_not_demanded_when_no_token_comes_from_the_authorization_endpoint(
     client: RelyingParty, response_type: str
 ) -> None:
     assert "error" not in client.answer(response_type=response_type, nonce=None)

@@ -9,6 +9,7 @@ import pytest
 from server.domain.users import delete_user, get_user
 from tests.support.application import Gatepost
 from tests.support.deployment import GatepostMaker
+from tests.support.flow import basic
 from tests.support.relying_party import RelyingParty, answer_in, jws_part, register, relying_party
 from tests.support.stored_pages import StoredPages
 
@@ -174,6 +175,26 @@ def test_two_people_have_two_subjects_when_they_use_one_client(provider: Gatepos
     provider.add_user("bob@example.com")
     client.browser, client.email = provider.browser(), "bob@example.com"
     assert subject(client) != first
+
+
+@pytest.mark.spec("OpenID Connect Core §8.1", "INV-13")
+def test_subject_stays_when_it_is_first_met_in_an_answer_that_only_reads(provider: Gatepost) -> None:
+    """A client that became pairwise asks with a token it had before, in either lane."""
+    client = relying_party(provider)
+    tokens = client.tokens(scope="openid offline_access", prompt="consent")
+    provider.change_client(client.client.id, subject_type="pairwise")
+    unusual = {"content_type": "application/x-www-form-urlencoded; charset=utf-8"}
+    authentication = basic(client.client.id, client.secret or "")
+    form = {"token": tokens["refresh_token"]}
+    told = [
+        provider.browser().post("/oauth/introspect", data=form, headers=authentication, **unusual),
+        provider.browser().post("/oauth/introspect", data=form, headers=authentication),
+        provider.browser().post("/oauth/userinfo", data={"access_token": tokens["access_token"]}),
+        client.userinfo(tokens["access_token"]),
+    ]
+    subjects = {answer.get_json()["sub"] for answer in told}
+    assert len(subjects) == 1
+    assert user_id(provider) not in subjects
 
 
 @pytest.mark.spec("OpenID Connect Core §8.1", "INV-13", "TK-24")

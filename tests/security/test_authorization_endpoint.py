@@ -134,7 +134,7 @@ def test_error_is_redirected_only_where_an_operator_registered_it(flow: Flow) ->
     assert "registration_endpoint" not in document
     assert "client_id_metadata_document_supported" not in document
     stranger = {"redirect_uris": ["https://evil.example/cb"]}
-    assert flow.gatepost.browser().post("/oauth/register", json=stranger).status_code == 404
+    assert flow.gatepost.browser().post("/oauth/register", json=stranger).status_code == 403
     assert_stays_here(flow.authorize(client_id="https://evil.example/client.json"))
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from server.domain import redirect_uris, scopes
-from server.domain.clients import Client, find_client
+from server.domain.clients import Client, find_client, find_client_anew
 from server.domain.subjects import user_id_of
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.usability import is_usable
@@ -92,9 +92,14 @@ def check_client(context: AuthorizationContext) -> None:
     if client_id is None or context.parameters.is_repeated("client_id"):
         raise InvalidRequest("client_id is missing or repeated.", parameter="client_id")
     client = find_client(context.work, client_id)
-    if client is None or not is_usable(context.work.now, client):
-        raise UnauthorizedClient("There is no such client.", parameter="client_id")
+    _check_usable(context.work, client)
     context.client = client
+
+
+def _check_usable(work: UnitOfWork, client: Client | None) -> None:
+    """The client exists and was not disabled."""
+    if client is None or not is_usable(work.now, client):
+        raise UnauthorizedClient("There is no such client.", parameter="client_id")
 
 
 def check_redirect_uri(context: AuthorizationContext) -> None:
@@ -123,6 +128,9 @@ def check_request_object(context: AuthorizationContext) -> None:
     set_response_mode(context)
     context.parameters = request_object.unpack(context.work, proven_client(context), context.parameters)
     context.redirect_uri = None
+    # Fetching takes time, in which the client may have been disabled or removed.
+    context.client = find_client_anew(context.work, proven_client(context).id)
+    _check_usable(context.work, context.client)
     check_redirect_uri(context)
 
 
@@ -199,8 +207,8 @@ def check_scope(context: AuthorizationContext) -> None:
 
 
 def check_nonce(context: AuthorizationContext) -> None:
-    """An ID token that comes through the browser is bound to the session of the client (§3.2.2.1, §3.3.2.11)."""
-    if gives_id_token(context.response_type) and context.parameters.get("nonce") is None:
+    """What comes through the browser is bound to the session of the client (§3.2.2.1; §3.3.2.11 for every hybrid)."""
+    if default_mode(context.response_type) == "fragment" and context.parameters.get("nonce") is None:
         raise InvalidRequest("nonce is missing.", parameter="nonce")
 
 

@@ -14,6 +14,7 @@ from server.domain.audit_events import AuditEvent
 from server.domain.authorization_requests import (
     AuthorizationRequest,
     RequestState,
+    find_request,
     finish_request,
     park_request,
 )
@@ -71,6 +72,18 @@ def _unchecked(context: AuthorizationContext) -> dict[str, str | None]:
         "response_type": context.response_type,
         "state": context.parameters.get("state"),
     }
+
+
+def prepare(work: UnitOfWork, request_id: str) -> None:
+    """Fetches what the answer to a parked request needs, before anything is written: that ends the transaction.
+
+    Raises:
+        InvalidRequest: when the client's keys cannot be had; the request stays as it is.
+    """
+    request = find_request(work, request_id)
+    client = find_client(work, request.client_id) if request is not None else None
+    if client is not None:
+        prepare_to_encrypt(work, client)
 
 
 def resume(

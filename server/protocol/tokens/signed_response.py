@@ -17,10 +17,8 @@ from server.infra import jose, jwe
 from server.protocol.errors import InvalidRequest
 
 TYP: Final = "JWT"
-#: OpenID Connect Dynamic Client Registration §2: what `…_enc` is when only `…_alg` was registered.
-_DEFAULT_ENC: Final = "A128CBC-HS256"
 
-#: The client's registered signing algorithm, and encryption algorithm and method, or None each.
+#: The client's registered signing algorithm, and its encryption algorithm and method, which come together if at all.
 Protection: TypeAlias = tuple[str, str | None, str | None]
 
 
@@ -67,7 +65,7 @@ def sign_response(
     if encryption is None:
         return token
     try:
-        return jwe.encrypt(token, remembered_keys_of(work, client), encryption, method or _DEFAULT_ENC)
+        return jwe.encrypt(token, remembered_keys_of(work, client), encryption, str(method))
     except jwe.NoEncryptionKey as error:
         raise _no_key() from error
     except KeysUnavailable as error:

@@ -9,7 +9,7 @@ from server.domain.authorization_requests import AuthorizationRequest, note_logi
 from server.domain.browsers import Browser
 from server.domain.errors import Denied, TooMany
 from server.domain.login_flow import log_in_with_password
-from server.domain.sessions import Session, find_session, is_live
+from server.domain.sessions import Session, find_session, has_signed_in, is_live
 from server.domain.users import User, find_user
 from server.protocol.authorization import endpoint
 from server.web.authorization_response import application_of, redirect_to, resume_url, send
@@ -106,7 +106,8 @@ def _expected_user(pending: AuthorizationRequest | None, browser: Browser) -> tu
     session = _session(pending.session_id or browser.current_session_id)
     hinted = find_user(work, pending.parameters["hint_subject"]) if pending.parameters["hint_subject"] else None
     if hinted is not None and (session is None or session.user_id != hinted.id):
-        return hinted, False
+        # A client knows a `sub`, perhaps of its own; whose address that is, only a browser they used may show.
+        return (hinted, False) if has_signed_in(work, browser, hinted) else None
     user = find_user(work, session.user_id) if session else None
     return (user, is_live(session, work.now)) if session is not None and user is not None else None
 

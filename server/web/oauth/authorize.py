@@ -35,5 +35,6 @@ def authorize() -> ResponseReturnValue:
 @in_transaction
 def authorize_resume(request_id: str) -> ResponseReturnValue:
     """Carries a parked request on, as often as needed."""
+    endpoint.prepare(current_work(), request_id)
     browser: Browser = ensure_browser()
     return carry_on(get_open_request(current_work(), request_id, browser), browser)

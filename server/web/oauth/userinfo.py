@@ -11,10 +11,10 @@ from server.protocol.request import Parameters
 from server.protocol.userinfo import userinfo_response
 from server.web.context import current_work
 from server.web.oauth.request_adapter import form_parameters, query_parameters, to_flask
-from server.web.transaction import reading
+from server.web.transaction import in_transaction
 
 
-@reading
+@in_transaction
 def userinfo() -> Response:
     """The claims that the presented access token opens."""
     form = form_parameters() if request.method == "POST" else Parameters({})

@@ -308,6 +308,19 @@ def test_assertion_is_refused_when_it_was_used_before(signing: Signing, again: s
     assert signing.reasons() == ["client assertion: used before"]
 
 
+@pytest.mark.parametrize("client_id", ["signer", "sharer"])
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+@pytest.mark.spec("TK-07", "INV-01")
+def test_assertion_is_used_up_in_both_lanes(signing: Signing, endpoint: str, client_id: str) -> None:
+    """With its own charset a form is unusual, and not for the short lane."""
+    assertion = signing.assertion(client_id)
+    form = {"grant_type": "authorization_code", "code": "ac_x", "token": "x", **presenting(assertion)}
+    unusual = {"content_type": "application/x-www-form-urlencoded; charset=utf-8"}
+    assert is_authenticated(signing.gatepost.browser().post(f"/oauth/{endpoint}", data=form, **unusual))
+    assert_refused(signing.gatepost.browser().post(f"/oauth/{endpoint}", data=form, **unusual))
+    assert_refused(signing.present(assertion, endpoint))
+
+
 def test_jti_is_refused_when_another_assertion_had_it(signing: Signing) -> None:
     assert is_authenticated(signing.present(signing.assertion(jti="same")))
     assert_refused(signing.present(signing.assertion(jti="same", exp=signing.claims()["exp"] + 5)))

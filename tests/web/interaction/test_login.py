@@ -1,5 +1,6 @@
 """The sign-in page: one sentence for every refusal, a limit on guessing, and a double click that signs in once."""
 
+import json
 from html import unescape
 
 import pytest
@@ -7,7 +8,9 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from tests.support.application import PASSWORD, Gatepost
+from tests.support.deployment import GatepostMaker
 from tests.support.flow import Flow, answer_of, flow_of, form_fields
+from tests.support.relying_party import relying_party
 
 REFUSAL = "Email or password is incorrect."
 
@@ -261,3 +264,23 @@ def test_address_is_filled_in_and_nobody_named_when_the_session_has_ended(flow: 
     page = flow.open_page("/login", flow.authorize())
     assert 'value="ada@example.com"' in page.text
     assert "Confirm" not in page.text
+
+
+@pytest.mark.parametrize("pairwise", [False, True])
+@pytest.mark.parametrize("way", ["id_token_hint", "claims"])
+@pytest.mark.spec("E-01", "OpenID Connect Core §5.5.1")
+def test_address_is_shown_only_where_its_owner_has_signed_in_when_a_client_means_them(
+    make_gatepost: GatepostMaker, way: str, pairwise: bool
+) -> None:
+    """A client knows a `sub`, which anybody may send; the page must not turn it into an address."""
+    gatepost = make_gatepost(registration="open")
+    client = relying_party(gatepost, scope="openid", subject_type="pairwise" if pairwise else "public")
+    id_token = client.tokens(scope="openid")["id_token"]
+    meant = {"id_token": {"sub": {"value": client.read(id_token).claims["sub"]}}}
+    hint = {"id_token_hint": id_token} if way == "id_token_hint" else {"claims": json.dumps(meant)}
+    for browser, is_known in ((gatepost.browser(), False), (client.browser, True)):
+        wanted = client.parameters(scope="openid", prompt="login", **hint)
+        parked = browser.get("/oauth/authorize", query_string=wanted)
+        page = browser.get(parked.headers["Location"])
+        assert page.status_code == 200
+        assert (client.email in page.text) is is_known
