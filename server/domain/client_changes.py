@@ -35,7 +35,11 @@ def replace_metadata(work: UnitOfWork, client: Client, prepared: Client) -> str 
     Returns:
         A new secret, shown this once, when the client needs one that it has not.
     """
+    type_before = client.client_type
     secret = _change(work, client, prepared, (*MEMBERS, "client_type"))
+    if client.client_type != type_before:
+        # What the operator said of PKCE, they said of the type that it was.
+        client.require_pkce |= prepared.require_pkce
     if client.is_public:
         client.require_pkce = client.rotate_refresh_tokens = True
     return secret

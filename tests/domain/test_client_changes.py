@@ -12,7 +12,7 @@ from server.domain.client_changes import change_client, metadata_of, replace_met
 from server.domain.client_registration import ClientMetadata, create_client, describe, prepare_client
 from server.domain.client_secrets import issue_client_secret, verify_client_secret
 from server.domain.clients import Client
-from server.domain.policy.client_metadata import MEMBERS
+from server.domain.policy.client_metadata import MEMBERS, ClientType
 from server.domain.unit_of_work import UnitOfWork
 from tests.domain.factories import REDIRECT_URI, last_audited, make_client
 
@@ -41,6 +41,29 @@ def test_everything_the_client_said_is_replaced_and_what_the_operator_said_stays
     assert row.client_id == "my-app"
     assert {"logo_uri", "redirect_uris", "client_name"} <= set(row.details["changed"])
     assert "post_logout_redirect_uris" not in row.details["changed"]
+
+
+@pytest.mark.spec("TK-24", "RFC 8252 §6")
+@pytest.mark.parametrize(
+    ("before", "after", "is_required"),
+    [
+        (("web", False), ("native", True), True),
+        (("native", True), ("web", False), True),
+        (("web", False), ("web", False), False),
+        (("web", True), ("web", False), True),
+        (("native", False), ("native", True), False),
+    ],
+    ids=str,
+)
+def test_client_cannot_shed_pkce_by_becoming_of_another_type(
+    work: UnitOfWork, before: tuple[ClientType, bool], after: tuple[ClientType, bool], is_required: bool
+) -> None:
+    """Unless its type changes, what the operator said stays."""
+    secret: dict[str, Any] = {"token_endpoint_auth_method": "client_secret_basic"}
+    client = make_client(work, before[0], require_pkce=before[1], **secret)
+    metadata = ClientMetadata("App", after[0], client.id, (REDIRECT_URI,), require_pkce=after[1], **secret)
+    replace_metadata(work, client, prepare_client(work, metadata))
+    assert (client.client_type, client.require_pkce) == (after[0], is_required)
 
 
 def test_operator_changes_what_is_theirs_too(work: UnitOfWork) -> None:
