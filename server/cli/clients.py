@@ -18,6 +18,7 @@ from server.domain.client_secrets import (
     rotate_client_secret,
 )
 from server.domain.policy.client_metadata import MEMBERS, OWN_MEMBERS
+from server.domain.registration_tokens import revoke_registration_token
 from server.domain.sector_identifiers import check_sector_file
 
 _COMMANDLINE: Final = click.core.ParameterSource.COMMANDLINE
@@ -114,6 +115,19 @@ def rotate_secret(client_id: str, overlap: int, as_json: bool) -> None:
             raise click.ClickException(f"This client has no secret: {reason}.")
         secret = rotate_client_secret(work, client, overlap)
     show({"client_id": client_id, "client_secret": secret, "old_secrets_end_in": overlap}, as_json)
+
+
+@clients.command("revoke-registration")
+@click.argument("client_id")
+@json_option
+def revoke_registration(client_id: str, as_json: bool) -> None:
+    """End an application's leave to change its own registration. All else of it stays."""
+    with operator_work() as work:
+        client = registry.get_client(work, client_id)
+        if not revoke_registration_token(work, client.id):
+            raise click.ClickException("This client has no registration access token.")
+        document = describe(client)
+    show(document | {"registration_revoked": True}, as_json)
 
 
 @clients.command()

@@ -21,6 +21,7 @@ class AuditEvent(StrEnum):
     CLIENT_CREATED = "client.created"
     CLIENT_UPDATED = "client.updated"
     REGISTRATION_TOKEN_ROTATED = "registration_token.rotated"
+    REGISTRATION_TOKEN_REVOKED = "registration_token.revoked"
     INITIAL_ACCESS_TOKEN_CREATED = "initial_access_token.created"
     INITIAL_ACCESS_TOKEN_REVOKED = "initial_access_token.revoked"
     CLIENT_DISABLED = "client.disabled"

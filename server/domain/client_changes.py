@@ -10,8 +10,10 @@ from server.domain import audit_log
 from server.domain.audit_events import AuditEvent
 from server.domain.client_registration import ClientMetadata
 from server.domain.client_secrets import CLIENT_SECRET_JWT, needs_secret, rotate_client_secret
-from server.domain.clients import Client
+from server.domain.clients import Client, lock_client
+from server.domain.errors import NotFound
 from server.domain.policy.client_metadata import MEMBERS, OWN_MEMBERS
+from server.domain.registration_tokens import revoke_registration_token
 from server.domain.unit_of_work import UnitOfWork
 
 
@@ -46,8 +48,21 @@ def replace_metadata(work: UnitOfWork, client: Client, prepared: Client) -> str 
 
 
 def change_client(work: UnitOfWork, client: Client, prepared: Client) -> str | None:
-    """Gives the client all that the operator now says of it; returns as `replace_metadata`."""
-    return _change(work, client, prepared, (*MEMBERS, *OWN_MEMBERS))
+    """Gives the client all that the operator now says of it; returns as `replace_metadata`.
+
+    A client that is the operator's from now on, or gets more than others, no longer changes itself: what was decided
+    about it would be decided about whatever its registration token makes of it later.
+
+    Raises:
+        NotFound: when the client has been removed meanwhile.
+    """
+    # Read again: the operator speaks of the client as it was prepared, not of what it made of itself since.
+    if lock_client(work, client.id) is None:
+        raise NotFound(f"There is no client {client.id}.")
+    secret = _change(work, client, prepared, (*MEMBERS, *OWN_MEMBERS))
+    if client.is_first_party or client.may_introspect_any or not client.registered_dynamically:
+        revoke_registration_token(work, client.id)
+    return secret
 
 
 def _change(work: UnitOfWork, client: Client, prepared: Client, names: Iterable[str]) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ForeignKey, bindparam, select
+from sqlalchemy import ForeignKey, bindparam, delete, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.domain import audit_log
@@ -18,7 +18,7 @@ from server.domain.audit_events import AuditEvent
 from server.domain.clients import Client
 from server.domain.unit_of_work import UnitOfWork
 from server.infra import secrets
-from server.infra.database import Base, columns_of, detached
+from server.infra.database import Base, columns_of, count_changed, detached
 
 PREFIX: Final = "rat_"
 _CONTEXT: Final = "gatepost registration token"
@@ -71,6 +71,15 @@ def rotate_registration_token(work: UnitOfWork, client_id: str, presented: str) 
     work.db.flush()
     audit_log.record(work, AuditEvent.REGISTRATION_TOKEN_ROTATED, client_id=client_id)
     return successor
+
+
+def revoke_registration_token(work: UnitOfWork, client_id: str) -> bool:
+    """Ends the client's management of its own registration, for good; False when it had no token."""
+    remove = delete(RegistrationToken).where(RegistrationToken.client_id == client_id)
+    if count_changed(work.db, remove) == 0:
+        return False
+    audit_log.record(work, AuditEvent.REGISTRATION_TOKEN_REVOKED, client_id=client_id)
+    return True
 
 
 def _find_retry(work: UnitOfWork, row: RegistrationToken, presented: str) -> str | None:

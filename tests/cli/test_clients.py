@@ -160,13 +160,39 @@ def test_what_is_said_is_changed_and_all_else_stays(cli: Cli) -> None:
     assert (after["require_pkce"], after["is_first_party"]) == (True, False)
 
 
-def test_client_that_registered_itself_becomes_the_operators_own(cli: Cli) -> None:
+def register_itself(cli: Cli) -> tuple[str, str]:
+    """The id of a client that did, and the token by which it manages its registration."""
     with cli.gatepost(is_prepared=True, registration="open") as gatepost:
-        document = {"redirect_uris": [REDIRECT_URI]}
-        client_id = gatepost.browser().post("/oauth/register", json=document).get_json()["client_id"]
+        answer = gatepost.browser().post("/oauth/register", json={"redirect_uris": [REDIRECT_URI]}).get_json()
+    return answer["client_id"], answer["registration_access_token"]
+
+
+def status_of_managing(cli: Cli, client_id: str, token: str) -> int:
+    with cli.gatepost(is_prepared=True) as gatepost:
+        headers = {"Authorization": f"Bearer {token}"}
+        return gatepost.browser().get(f"/oauth/register/{client_id}", headers=headers).status_code
+
+
+@pytest.mark.spec("TK-24")
+def test_client_that_registered_itself_becomes_the_operators_own(cli: Cli) -> None:
+    client_id, token = register_itself(cli)
+    assert status_of_managing(cli, client_id, token) == 200
     assert cli.json("clients", "show", client_id)["registered_dynamically"] is True
     changed = cli.json("clients", "update", client_id, "--unset", "registered_dynamically")
     assert (changed["registered_dynamically"], changed["id_token_claims"]) == (False, "lean")
+    assert status_of_managing(cli, client_id, token) == 401
+
+
+@pytest.mark.spec("TK-24")
+def test_client_changes_itself_no_longer_when_its_registration_is_revoked(cli: Cli) -> None:
+    client_id, token = register_itself(cli)
+    document = cli.json("clients", "revoke-registration", client_id)
+    assert (document["client_id"], document["registration_revoked"]) == (client_id, True)
+    assert status_of_managing(cli, client_id, token) == 401
+    assert cli.json("clients", "show", client_id)["is_disabled"] is False
+    assert [row.client_id for row in cli.audit_rows("registration_token.revoked")] == [client_id]
+    fault = "This client has no registration access token."
+    assert cli.fault("clients", "revoke-registration", client_id) == fault
 
 
 def test_new_secret_is_shown_when_a_change_needs_one(cli: Cli) -> None:
@@ -319,7 +345,7 @@ def test_client_is_removed_when_the_operator_is_sure(cli: Cli) -> None:
     assert [row.client_id for row in cli.audit_rows("client.deleted")] == ["my-app", "my-app"]
 
 
-@pytest.mark.parametrize("command", ["show", "rotate-secret", "disable", "enable", "delete"])
+@pytest.mark.parametrize("command", ["show", "rotate-secret", "revoke-registration", "disable", "enable", "delete"])
 def test_command_says_so_when_there_is_no_such_client(cli: Cli, command: str) -> None:
     sure = ["--yes"] if command == "delete" else []
     assert cli.fault("clients", command, "nobody", *sure) == "There is no client nobody."

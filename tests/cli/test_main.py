@@ -77,6 +77,7 @@ WORKING: list[list[str]] = [
     ["clients", "show", "x"],
     ["clients", "create", "My app", "--type", "machine"],
     ["clients", "rotate-secret", "x"],
+    ["clients", "revoke-registration", "x"],
     ["clients", "disable", "x"],
     ["clients", "enable", "x"],
     ["clients", "delete", "x", "--yes"],

@@ -6,15 +6,23 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import delete, update
 
 from server.domain.audit_events import AuditEvent
 from server.domain.client_changes import change_client, metadata_of, replace_metadata
 from server.domain.client_registration import ClientMetadata, create_client, describe, prepare_client
 from server.domain.client_secrets import issue_client_secret, verify_client_secret
 from server.domain.clients import Client
+from server.domain.errors import NotFound
 from server.domain.policy.client_metadata import MEMBERS, ClientType
+from server.domain.registration_tokens import (
+    issue_registration_token,
+    rotate_registration_token,
+    verify_registration_token,
+)
 from server.domain.unit_of_work import UnitOfWork
-from tests.domain.factories import REDIRECT_URI, last_audited, make_client
+from server.infra.database import count_changed
+from tests.domain.factories import REDIRECT_URI, audited, last_audited, make_client
 
 LOGO = "https://app.example.com/logo.png"
 
@@ -72,6 +80,59 @@ def test_operator_changes_what_is_theirs_too(work: UnitOfWork) -> None:
     change_client(work, client, prepared)
     assert not client.may_introspect_any
     assert last_audited(work, AuditEvent.CLIENT_UPDATED).details == {"changed": ["may_introspect_any"]}
+
+
+@pytest.mark.spec("TK-24", "RFC 7592 §3")
+@pytest.mark.parametrize(
+    ("change", "stays"),
+    [
+        ({"registered_dynamically": False}, False),
+        ({"is_first_party": True}, False),
+        ({"may_introspect_any": True}, False),
+        ({"strict_assertion_audience": True}, True),
+        ({"grant_types": ("authorization_code", "client_credentials")}, True),
+    ],
+    ids=str,
+)
+def test_registration_token_ends_when_the_operator_trusts_the_client(
+    work: UnitOfWork, change: dict[str, Any], stays: bool
+) -> None:
+    client, other = (make_client(work, registered_dynamically=True) for _ in range(2))
+    token, of_other = (issue_registration_token(work, each) for each in (client, other))
+    change_client(work, client, prepare_client(work, ClientMetadata(**metadata_of(client) | change)))
+    assert verify_registration_token(work, client.id, token) is stays
+    assert (rotate_registration_token(work, client.id, token) is not None) is stays
+    assert verify_registration_token(work, other.id, of_other)
+    rows = audited(work, AuditEvent.REGISTRATION_TOKEN_REVOKED)
+    assert [row.client_id for row in rows] == ([] if stays else [client.id])
+
+
+def test_registration_token_stays_ended_when_the_trust_is_taken_back(work: UnitOfWork) -> None:
+    client = make_client(work, registered_dynamically=True)
+    token = issue_registration_token(work, client)
+    for is_first_party in (True, False):
+        metadata = metadata_of(client) | {"is_first_party": is_first_party}
+        change_client(work, client, prepare_client(work, ClientMetadata(**metadata)))
+    assert not verify_registration_token(work, client.id, token)
+    assert len(audited(work, AuditEvent.REGISTRATION_TOKEN_REVOKED)) == 1
+
+
+@pytest.mark.spec("TK-24")
+def test_operator_has_the_last_word_when_the_client_changes_itself_meanwhile(work: UnitOfWork) -> None:
+    """As it may while its sector file, which stands at its own host, is fetched for the operator."""
+    client = rich(work, registered_dynamically=True, may_introspect_any=False)
+    prepared = prepare_client(work, ClientMetadata(**metadata_of(client) | {"is_first_party": True}))
+    elsewhere = update(Client).where(Client.id == client.id).values(redirect_uris=["https://evil.example/cb"])
+    count_changed(work.db, elsewhere)
+    change_client(work, client, prepared)
+    assert (client.is_first_party, client.redirect_uris) == (True, [REDIRECT_URI])
+
+
+def test_change_is_refused_when_the_client_was_removed_meanwhile(work: UnitOfWork) -> None:
+    client = rich(work)
+    count_changed(work.db, delete(Client).where(Client.id == client.id))
+    with pytest.raises(NotFound, match=r"There is no client my-app\."):
+        change_client(work, client, prepare_client(work, ClientMetadata(**metadata_of(client))))
 
 
 def test_metadata_of_a_client_register_the_same_client(work: UnitOfWork) -> None:

@@ -10,6 +10,7 @@ from server.domain.clients import Client, delete_client
 from server.domain.registration_tokens import (
     RegistrationToken,
     issue_registration_token,
+    revoke_registration_token,
     rotate_registration_token,
     verify_registration_token,
 )
@@ -71,6 +72,20 @@ def test_retry_is_over_when_the_successor_was_used(work: UnitOfWork, client: Cli
     second = rotate_registration_token(work, client.id, first)
     assert rotate_registration_token(work, client.id, second or "") is not None
     assert rotate_registration_token(work, client.id, first) is None
+
+
+@pytest.mark.spec("TK-24")
+def test_token_and_the_one_before_it_end_when_it_is_revoked(work: UnitOfWork, client: Client) -> None:
+    other = make_client(work)
+    first, of_other = issue_registration_token(work, client), issue_registration_token(work, other)
+    second = rotate_registration_token(work, client.id, first)
+    assert revoke_registration_token(work, client.id)
+    for token in (first, second or ""):
+        assert not verify_registration_token(work, client.id, token, may_be_retry=True)
+        assert rotate_registration_token(work, client.id, token) is None
+    assert not revoke_registration_token(work, client.id), "there is none any more"
+    assert [row.client_id for row in audited(work, AuditEvent.REGISTRATION_TOKEN_REVOKED)] == [client.id]
+    assert verify_registration_token(work, other.id, of_other)
 
 
 def test_token_goes_with_its_client(work: UnitOfWork, client: Client) -> None:
