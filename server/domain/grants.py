@@ -25,7 +25,7 @@ class Grant(Base):
     id: Mapped[str] = mapped_column(primary_key=True)
     client_id: Mapped[str] = mapped_column(ForeignKey("clients.id", ondelete="CASCADE"), index=True)
     user_id: Mapped[str] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"), index=True)
-    #: The `sid`; the session row itself may be gone.
+    #: Of the sign-in; the session row itself may be gone.
     session_id: Mapped[str] = mapped_column(index=True)
     scopes: Mapped[list[str]]
     audience: Mapped[str]

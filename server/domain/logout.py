@@ -18,21 +18,29 @@ from server.infra import secrets
 BACKCHANNEL: Final = "backchannel_logout"
 
 
+def sid_of(session_id: str, client_id: str) -> str:
+    """What a client is told the session is called: another name for each client, as clients may compare (Core §8.1).
+
+    Who shows one has been told it; the session's own id is told to nobody.
+    """
+    return secrets.derived_id(session_id.encode(), f"sid {client_id}")
+
+
 def tell_clients(work: UnitOfWork, user_id: str, session_ids: Collection[str]) -> None:
     """Queues a logout token for each client of the sessions that takes one, in the transaction that ends them.
 
     What it will say is written down now: when it is sent, the person may be gone.
     """
-    messages = [
-        (client.id, {"sub": subject_of(work, client, user_id), "sid": session_id, "jti": secrets.new_id()})
-        for client, session_id in clients_of(work, session_ids)
-        if client.backchannel_logout_uri is not None
-    ]
+    messages = []
+    for client, session_id in clients_of(work, session_ids):
+        if client.backchannel_logout_uri is not None:
+            told = {"sub": subject_of(work, client, user_id), "sid": sid_of(session_id, client.id)}
+            messages.append((client.id, {**told, "jti": secrets.new_id(), "session_id": session_id}))
     outbox.put(work, BACKCHANNEL, messages)
 
 
 def clients_of(work: UnitOfWork, session_ids: Collection[str]) -> list[tuple[Client, str]]:
-    """The clients that got anything in these sessions, each with the `sid` it knows; whatever became of the grants."""
+    """The clients that got anything in these sessions, each with the session's id; whatever became of the grants."""
     query = (
         select(Grant.client_id, Grant.session_id)
         .join(Client, Client.id == Grant.client_id)

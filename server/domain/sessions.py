@@ -1,7 +1,8 @@
 """Browser sessions: which people are signed in on which browser, since when and how.
 
-On one browser several people may be signed in, each with a session of their own; its id is the `sid` of ID tokens. When
-a session ends, however it does, the clients that hold sessions of theirs because of it are told.
+On one browser several people may be signed in, each with a session of their own; what a client is told
+it is called is `logout.sid_of`. When a session ends, however it does, the clients that hold sessions of theirs because
+of it are told.
 """
 
 from __future__ import annotations
@@ -170,6 +171,14 @@ def list_sessions(work: UnitOfWork, browser: Browser) -> Sequence[Session]:
     for session in _sessions_of(work, browser):
         newest.setdefault(session.user_id, session)
     return list(newest.values())
+
+
+def find_told_session(work: UnitOfWork, browser: Browser, client_id: str, sid: str) -> Session | None:
+    """The newest session here of the person whose session, live or not, the client knows as `sid`; or None."""
+    known = _sessions_of(work, browser)
+    # The id itself is what ID tokens told before clients had names of their own for a session.
+    told = [each for each in known if sid in {logout.sid_of(each.id, client_id), each.id}]
+    return next((each for each in known if told and each.user_id == told[0].user_id), None)
 
 
 def has_live_session(work: UnitOfWork, browser: Browser, user_ids: Sequence[str]) -> bool:

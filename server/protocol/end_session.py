@@ -28,7 +28,7 @@ class EndSessionRequest:
     #: Who asks, as far as it is known.
     client: Client | None = None
     #: The `sid` of a genuine ID token of that client, which may have expired.
-    session_id: str | None = None
+    sid: str | None = None
     #: One of the client's own post-logout redirect URIs, character by character.
     redirect_uri: str | None = None
     state: str | None = None

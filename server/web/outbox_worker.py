@@ -178,6 +178,7 @@ def _settle(work: UnitOfWork, message: Leased, outcome: Outcome) -> None:
         work,
         _EVENTS[outcome],
         client_id=message.client_id,
-        session_id=message.payload["sid"],
+        # As the session is called everywhere in the audit log, not as its client knows it.
+        session_id=message.payload.get("session_id", message.payload["sid"]),
         attempts=message.attempts,
     )

@@ -35,6 +35,11 @@ def told(work: UnitOfWork) -> list[tuple[str, str, str]]:
     return [(row.client_id, row.payload["sub"], row.payload["sid"]) for row in rows]
 
 
+def heard(client_id: str, user: User, session: Session) -> tuple[str, str, str]:
+    """What a client is to be told."""
+    return client_id, user.id, logout.sid_of(session.id, client_id)
+
+
 def sign_in(
     work: UnitOfWork, clock: FrozenClock, user: User, browser: Browser | None = None
 ) -> tuple[Browser, Session]:
@@ -52,9 +57,26 @@ def test_each_client_of_the_session_is_told_once_when_it_ends(work: UnitOfWork, 
     make_app(work, "stranger")
     clock.advance(1)
     assert sessions.end_session(work, browser, session) == [session.id]
-    assert told(work) == [("one", ada.id, session.id), ("two", ada.id, session.id)]
+    assert told(work) == [heard("one", ada, session), heard("two", ada, session)]
     assert sessions.end_session(work, browser, session) == []
     assert len(told(work)) == 2
+
+
+@pytest.mark.spec("OIDC Core §8.1")
+def test_session_has_another_name_for_each_client_and_none_is_its_id(work: UnitOfWork, clock: FrozenClock) -> None:
+    _, session = sign_in(work, clock, make_user(work))
+    names = [logout.sid_of(session.id, client_id) for client_id in ("one", "two", "one")]
+    assert names[0] == names[2] != names[1]
+    assert session.id not in names
+    assert all(len(name) == 22 for name in names)
+
+
+def test_message_says_for_the_audit_log_which_session_it_is_of(work: UnitOfWork, clock: FrozenClock) -> None:
+    ada, app = make_user(work), make_app(work, "app")
+    browser, session = sign_in(work, clock, ada)
+    make_grant(work, app, ada, session=session)
+    sessions.end_session(work, browser, session)
+    assert [row.payload["session_id"] for row in work.db.scalars(select(OutboxMessage))] == [session.id]
 
 
 def test_messages_have_ids_of_their_own(work: UnitOfWork, clock: FrozenClock) -> None:
@@ -76,7 +98,7 @@ def test_clients_of_replaced_sessions_are_told_with_the_sid_they_know(work: Unit
     assert told(work) == []
     clock.advance(1)
     assert sessions.end_session(work, browser, third) == [third.id, second.id, first.id]
-    assert sorted(told(work)) == [("app", ada.id, first.id), ("other", ada.id, second.id)]
+    assert sorted(told(work)) == [heard("app", ada, first), heard("other", ada, second)]
 
 
 def test_earlier_sign_outs_are_not_told_again(work: UnitOfWork, clock: FrozenClock) -> None:
@@ -89,7 +111,7 @@ def test_earlier_sign_outs_are_not_told_again(work: UnitOfWork, clock: FrozenClo
     make_grant(work, app, ada, session=second)
     clock.advance(1)
     sessions.end_session(work, browser, second)
-    assert [sid for _, _, sid in told(work)] == [first.id, second.id]
+    assert told(work) == [heard("app", ada, first), heard("app", ada, second)]
 
 
 def test_nobody_else_is_signed_out_when_one_of_several_people_leaves(work: UnitOfWork, clock: FrozenClock) -> None:
@@ -100,7 +122,7 @@ def test_nobody_else_is_signed_out_when_one_of_several_people_leaves(work: UnitO
         make_grant(work, app, user, session=session)
     clock.advance(1)
     sessions.end_session(work, browser, hers)
-    assert told(work) == [("app", ada.id, hers.id)]
+    assert told(work) == [heard("app", ada, hers)]
 
 
 def test_client_is_told_though_its_access_was_revoked_and_not_when_it_is_disabled(
@@ -112,7 +134,7 @@ def test_client_is_told_though_its_access_was_revoked_and_not_when_it_is_disable
     make_grant(work, disabled, ada, session=session)
     disable_client(work, disabled)
     sessions.end_session(work, browser, session)
-    assert told(work) == [("revoked", ada.id, session.id)]
+    assert told(work) == [heard("revoked", ada, session)]
 
 
 @pytest.mark.spec("OIDC Core §8.1")
@@ -139,16 +161,16 @@ def test_clients_of_all_sessions_are_told_when_all_of_them_end(work: UnitOfWork,
     else:
         sessions.tell_clients_of(work, ada)
         (disable_user if end == "disabled" else delete_user)(work, ada)
-    assert sorted(told(work)) == sorted(("app", user_id, session_id) for session_id in ids)
+    assert sorted(told(work)) == sorted(("app", user_id, logout.sid_of(session_id, "app")) for session_id in ids)
 
 
 def test_clients_are_told_when_the_person_is_removed_from_the_browser(work: UnitOfWork, clock: FrozenClock) -> None:
     ada, app = make_user(work), make_app(work, "app")
     browser, session = sign_in(work, clock, ada)
     make_grant(work, app, ada, session=session)
-    session_id = session.id
+    expected = heard("app", ada, session)
     sessions.forget_session(work, browser, session)
-    assert told(work) == [("app", ada.id, session_id)]
+    assert told(work) == [expected]
 
 
 def test_what_ended_a_moment_ago_is_known_for_a_moment(work: UnitOfWork, clock: FrozenClock) -> None:

@@ -32,6 +32,7 @@ from server.domain import browsers, clients, sessions, tables
 from server.domain.actor import OPERATOR
 from server.domain.client_registration import ClientMetadata, create_client
 from server.domain.grants import Granted, SignInFacts, create_grant
+from server.domain.logout import sid_of
 from server.domain.unit_of_work import UnitOfWork, open_runtime
 from server.domain.users import create_user
 from server.infra import jose
@@ -175,8 +176,14 @@ class Report:
     @property
     def expected(self) -> set[tuple[str, str]]:
         """What the apps that can be reached had to be told."""
-        reachable = [f"{kind}-{number}" for number, kind in enumerate(KINDS) if kind in REACHABLE]
-        return {(client_id, session_id) for client_id in reachable for session_id in self.signed_out_at}
+        return {key for key in self._ended_at if key[0].partition("-")[0] in REACHABLE}
+
+    @property
+    def _ended_at(self) -> dict[tuple[str, str], float]:
+        """When what each app knows as this `sid` ended."""
+        names = [f"{kind}-{number}" for number, kind in enumerate(KINDS)]
+        ended = self.signed_out_at.items()
+        return {(name, sid_of(session_id, name)): at for name in names for session_id, at in ended}
 
     @property
     def missing(self) -> set[tuple[str, str]]:
@@ -186,7 +193,7 @@ class Report:
     @property
     def phantoms(self) -> set[tuple[str, str]]:
         """What an app was told though it had not happened."""
-        return {key for key in self.apps.tokens if key[1] not in self.signed_out_at}
+        return self.apps.tokens.keys() - self._ended_at.keys()
 
     @property
     def delays(self) -> list[float]:
@@ -195,9 +202,9 @@ class Report:
 
     def delays_of(self, kind: str) -> list[float]:
         """The same for apps of one kind."""
-        at = self.signed_out_at
+        at = self._ended_at
         told = self.apps.told_at.items()
-        return [when - at[sid] for (name, sid), when in told if sid in at and name.startswith(kind)]
+        return [when - at[key] for key, when in told if key in at and key[0].startswith(kind)]
 
     @property
     def repeated(self) -> int:

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from tests.support.application import Gatepost
-from tests.support.flow import Flow, answer_of, flow_of, form_fields, jwt_claims
+from tests.support.flow import Flow, answer_of, flow_of, form_fields, jwt_claims, session_id_of
 
 CLIENT_URI = "https://app.example/callback"
 
@@ -215,7 +215,7 @@ def test_old_form_fails_when_another_account_was_chosen_without_a_new_cookie(flo
     page = flow.open_page("/consent", flow.authorize(scope="openid phone"))
     assert "Bob" in page.text
     chooser = flow.open_page("/select-account", flow.authorize(prompt="select_account", scope="openid"))
-    flow.submit(chooser, "/select-account", choose=str(first["sid"]))
+    flow.submit(chooser, "/select-account", choose=session_id_of(flow.gatepost, first))
     assert flow.submit(page, "/consent", decision="allow").status_code == 403
 
 
@@ -283,16 +283,17 @@ def test_person_is_asked_when_another_account_is_chosen_after_the_first_one_allo
     flow.gatepost.add_user("bob@example.com", name="Bob")
     flow.code(scope="openid", state="ada is known here")
     bob = Flow(flow.gatepost, flow.client, flow.secret, flow.browser, email="bob@example.com")
-    bob_sid = jwt_claims(bob.tokens(prompt="select_account", scope="openid")["id_token"])["sid"]
+    bob_claims = jwt_claims(bob.tokens(prompt="select_account", scope="openid")["id_token"])
+    bob_session = session_id_of(flow.gatepost, bob_claims)
     chooser = flow.open_page("/select-account", flow.authorize(prompt="select_account", scope="openid phone"))
-    ada_sid = re.findall(r'name="choose" value="([^"]*)"', chooser.text)
-    ada_sid.remove(bob_sid)
-    page = flow.open_page("/consent", flow.submit(chooser, "/select-account", choose=ada_sid[0]))
+    ada_session = re.findall(r'name="choose" value="([^"]*)"', chooser.text)
+    ada_session.remove(bob_session)
+    page = flow.open_page("/consent", flow.submit(chooser, "/select-account", choose=ada_session[0]))
     assert "Ada Example" in page.text
     request_id = form_fields(page.text)["request"]
     flow.submit(page, "/consent", decision="allow")
     again = flow.browser.get(f"/select-account?request={request_id}")
-    asked = flow.browser.get(flow.submit(again, "/select-account", choose=bob_sid).headers["Location"])
+    asked = flow.browser.get(flow.submit(again, "/select-account", choose=bob_session).headers["Location"])
     assert asked.headers["Location"] == f"/consent?request={request_id}"
     page = flow.browser.get(asked.headers["Location"])
     assert "Bob" in page.text

@@ -14,7 +14,7 @@ from server.domain import signing_keys
 from server.domain.outbox import OutboxMessage
 from server.infra import jose
 from tests.support.application import Gatepost
-from tests.support.flow import Flow, answer_of, flow_of, form_fields, jwt_claims
+from tests.support.flow import Flow, answer_of, flow_of, form_fields, jwt_claims, session_id_of
 
 AFTER = "https://app.example/signed-out"
 STATE = "s" * 128
@@ -319,6 +319,48 @@ def test_client_is_told_the_sub_and_sid_of_its_id_token_before_the_answer_leaves
     (payload,) = told(flow.gatepost)
     claims = jwt_claims(hint)
     assert (payload["sub"], payload["sid"]) == (claims["sub"], claims["sid"])
+
+
+@pytest.mark.spec("OIDC Core §8.1")
+def test_clients_cannot_compare_sessions_when_they_are_told_of_one(flow: Flow) -> None:
+    """A session known by one name to all would tell two clients that their pairwise subjects are one person."""
+    told_by_tokens, told_by_frames = set(), set()
+    for number in range(2):
+        host = f"https://app{number}.example"
+        uris = {"frontchannel_logout_uri": f"{host}/front", "backchannel_logout_uri": f"{host}/back"}
+        another = flow_of(flow.gatepost, client_id=f"app{number}", redirect_uris=(f"{host}/cb",))
+        flow.gatepost.change_client(another.client.id, subject_type="pairwise", **uris)
+        another.browser = flow.browser
+        claims = jwt_claims(id_token(another))
+        told_by_tokens.add((claims["sub"], claims["sid"]))
+    page = confirm(flow, ask(flow))
+    for url in frame_urls(page):
+        (name,) = parse_qs(urlsplit(url).query)["sid"]
+        told_by_frames.add(name)
+    sids = {sid for _, sid in told_by_tokens}
+    assert len(sids) == 2
+    assert told_by_frames == sids
+    assert {(row["sub"], row["sid"]) for row in told(flow.gatepost)} == told_by_tokens
+
+
+def test_hint_counts_when_it_tells_the_id_of_the_session_itself(flow: Flow) -> None:
+    """As ID tokens did before each client had a name of its own for it."""
+    claims = jwt_claims(id_token(flow))
+    with flow.gatepost.work() as work:
+        key = signing_keys.signing_key(work, "RS256")
+    hint = jose.sign({**claims, "sid": session_id_of(flow.gatepost, claims)}, key, "RS256", "JWT")
+    assert ask(flow, id_token_hint=hint, post_logout_redirect_uri=AFTER).headers["Location"] == AFTER
+    assert not is_signed_in(flow)
+
+
+def test_name_of_the_session_is_nobodys_hint_when_another_client_was_told_it(flow: Flow) -> None:
+    claims = jwt_claims(id_token(flow))
+    flow.gatepost.add_client(client_id="another", post_logout_redirect_uris=(AFTER,))
+    with flow.gatepost.work() as work:
+        key = signing_keys.signing_key(work, "RS256")
+    hint = jose.sign({**claims, "aud": "another"}, key, "RS256", "JWT")
+    assert 'id="logout-confirm"' in ask(flow, id_token_hint=hint).text
+    assert is_signed_in(flow)
 
 
 def frame_urls(page: TestResponse) -> list[str]:

@@ -344,8 +344,8 @@ class Deployment(RuleBasedStateMachine):
         assert claims.get("nonce") == nonce
         told = (claims["auth_time"] - start, claims["amr"], claims["acr"])
         assert told == (session.auth_time, ["pwd"], "1"), "INV-12: as the sign-in was"
-        session.sid = session.sid or claims["sid"]
-        assert claims["sid"] == session.sid, "INV-12"
+        assert claims["sid"] == session.sids.setdefault(grant.app.id, claims["sid"]), "INV-12"
+        assert len(set(session.sids.values())) == len(session.sids), "no two apps know it by one name"
 
     def verify(self, token: str) -> dict[str, Any]:
         """The claims, verified with the keys that every replica serves now (INV-14)."""

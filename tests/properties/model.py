@@ -68,7 +68,8 @@ class SignedIn:
     last_seen: int
     expires_at: int
     is_ended: bool = False
-    sid: str | None = None
+    #: What each app is told that it is called.
+    sids: dict[str, str] = field(default_factory=dict)
 
     @property
     def ends_at(self) -> int:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from flask.testing import FlaskClient
+from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from server.domain.clients import Client
+from server.domain.logout import sid_of
 from server.domain.policy.client_metadata import ClientType
+from server.domain.sessions import Session
 from server.infra import jose
 from tests.support.application import PASSWORD, REDIRECT_URI, Gatepost
 
@@ -44,6 +48,17 @@ def answer_of(location: str) -> dict[str, str]:
 def jwt_claims(token: str) -> dict[str, Any]:
     """The claims of a token, unverified."""
     return jose.peek_claims(token)
+
+
+def session_id_of(gatepost: Gatepost, id_token: Mapping[str, Any]) -> str:
+    """The id, here, of the session that the client knows by the `sid` of this ID token."""
+    with gatepost.work() as work:
+        (found,) = (
+            session_id
+            for session_id in work.db.scalars(select(Session.id))
+            if sid_of(session_id, id_token["aud"]) == id_token["sid"]
+        )
+    return found
 
 
 def flow_of(gatepost: Gatepost, client_type: ClientType = "web", **metadata: Any) -> Flow:

@@ -83,7 +83,8 @@ def start(gatepost: Gatepost, receivers: Receivers) -> Iterator[Callable[[], Out
 def put(gatepost: Gatepost, name: str, count: int = 1) -> None:
     client_id = f"client-{name}"
     with gatepost.work() as work:
-        payload = [(client_id, {"sub": "usr_ada", "sid": "s", "jti": f"{name}-{each}"}) for each in range(count)]
+        told = {"sub": "usr_ada", "sid": "told", "session_id": "s"}
+        payload = [(client_id, {**told, "jti": f"{name}-{each}"}) for each in range(count)]
         outbox.put(work, "backchannel_logout", payload)
 
 

@@ -9,6 +9,7 @@ from server.domain import signing_keys
 from server.domain.claims import ID_TOKEN_SCOPES, claims_of
 from server.domain.clients import Client
 from server.domain.grants import Grant
+from server.domain.logout import sid_of
 from server.domain.subjects import subject_of
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import User
@@ -56,7 +57,7 @@ def issue_id_token(work: UnitOfWork, authorized: Authorized, beside: Beside) -> 
         "auth_time": int(grant.auth_time.timestamp()),
         "acr": grant.acr,
         "amr": grant.amr,
-        "sid": grant.session_id,
+        "sid": sid_of(grant.session_id, client.id),
     }
     if beside.access_token is not None:
         claims["at_hash"] = jose.half_hash(beside.access_token, algorithm)

@@ -16,7 +16,7 @@ EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
 LIFETIME_SECONDS: Final = 120
 
 
-def issue_logout_token(work: UnitOfWork, client: Client, subject: str, session_id: str, token_id: str) -> str:
+def issue_logout_token(work: UnitOfWork, client: Client, subject: str, sid: str, token_id: str) -> str:
     """Signs a logout token as the client's ID tokens are signed; without a nonce, which would make it one (§2.4).
 
     Sending it again means signing it again, with the same `jti`: by then the first one has expired.
@@ -30,7 +30,7 @@ def issue_logout_token(work: UnitOfWork, client: Client, subject: str, session_i
         "exp": issued + LIFETIME_SECONDS,
         "jti": token_id,
         "sub": subject,
-        "sid": session_id,
+        "sid": sid,
         "events": {EVENT: {}},
     }
     return jose.sign(claims, signing_keys.signing_key(work, algorithm), algorithm, TYP)

@@ -131,12 +131,10 @@ def _application_of(client: Client | None) -> Application | None:
 
 def _meant_session(asked: EndSessionRequest) -> Session | None:
     """The session on this browser that the client's ID token names, live or replaced by signing in again."""
-    browser, work = current_browser(), current_work()
-    session = sessions.find_session(work, asked.session_id) if asked.session_id is not None else None
-    if browser is None or session is None or session.browser_id != browser.id:
+    browser = current_browser()
+    if browser is None or asked.client is None or asked.sid is None:
         return None
-    newest = sessions.list_sessions(work, browser)
-    return next((each for each in newest if each.user_id == session.user_id), None)
+    return sessions.find_told_session(current_work(), browser, asked.client.id, asked.sid)
 
 
 def _just_ended() -> list[str]:
@@ -185,6 +183,6 @@ def _frames(ended: Collection[str]) -> list[Frame]:
         uri = client.frontchannel_logout_uri
         # A host that a policy cannot name (an IPv6 address) would not be shown anyway.
         if uri is not None and "[" not in uri:
-            query = urlencode({"iss": issuer, "sid": session_id})
+            query = urlencode({"iss": issuer, "sid": logout.sid_of(session_id, client.id)})
             found.append(Frame(client.client_name, f"{uri}{'&' if '?' in uri else '?'}{query}"))
     return found

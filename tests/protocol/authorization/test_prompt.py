@@ -8,7 +8,7 @@ from werkzeug.test import TestResponse
 from server.domain.users import delete_user, get_user
 from server.protocol.authorization.prompt import Step, _error_without_pages
 from tests.support.application import Gatepost
-from tests.support.flow import Flow, answer_of, flow_of, jwt_claims
+from tests.support.flow import Flow, answer_of, flow_of, jwt_claims, session_id_of
 
 CLIENT_URI = "https://app.example/callback"
 
@@ -186,7 +186,7 @@ def test_person_chooses_when_prompt_is_select_account(flow: Flow) -> None:
     page = flow.browser.get(response.headers["Location"])
     assert "ada@example.com" in page.text
     assert "bob@example.com" in page.text
-    chosen = flow.submit(page, "/select-account", choose=str(first["sid"]))
+    chosen = flow.submit(page, "/select-account", choose=session_id_of(flow.gatepost, first))
     leaving = flow.browser.get(chosen.headers["Location"])
     tokens = flow.redeem(answer_of(leaving.headers["Location"])["code"]).get_json()
     assert jwt_claims(tokens["id_token"])["sub"] == first["sub"]
@@ -197,7 +197,7 @@ def test_account_is_chosen_before_the_sign_in_when_prompt_asks_for_both(flow: Fl
     response = flow.authorize(prompt="login select_account")
     assert page_of(response) == "/select-account"
     page = flow.browser.get(response.headers["Location"])
-    chosen = flow.submit(page, "/select-account", choose=str(first["sid"]))
+    chosen = flow.submit(page, "/select-account", choose=session_id_of(flow.gatepost, first))
     assert page_of(flow.browser.get(chosen.headers["Location"])) == "/login"
 
 
@@ -212,7 +212,7 @@ def test_all_three_pages_follow_when_prompt_asks_for_them(flow: Flow) -> None:
 
 
 def test_person_signs_in_when_the_chosen_account_is_signed_out(flow: Flow) -> None:
-    session_id = str(id_token_of(flow)["sid"])
+    session_id = session_id_of(flow.gatepost, id_token_of(flow))
     flow.gatepost.clock.advance(flow.gatepost.settings.session_idle_lifetime)
     page = flow.browser.get(flow.authorize(prompt="select_account").headers["Location"])
     assert "Signed out" in page.text

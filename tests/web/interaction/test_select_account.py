@@ -4,7 +4,7 @@ import pytest
 
 from server.domain.users import delete_user, get_user
 from tests.support.application import Gatepost
-from tests.support.flow import Flow, answer_of, flow_of, form_fields, jwt_claims
+from tests.support.flow import Flow, answer_of, flow_of, form_fields, jwt_claims, session_id_of
 
 
 @pytest.fixture
@@ -18,8 +18,8 @@ def bobs(flow: Flow) -> Flow:
     return Flow(flow.gatepost, flow.client, flow.secret, flow.browser, email="bob@example.com")
 
 
-def sid_of(flow: Flow, **changes: str | None) -> str:
-    return str(jwt_claims(flow.tokens(**changes)["id_token"])["sid"])
+def session_of(flow: Flow, **changes: str | None) -> str:
+    return session_id_of(flow.gatepost, jwt_claims(flow.tokens(**changes)["id_token"]))
 
 
 def test_page_lists_who_is_known_here_newest_first_when_opened(flow: Flow) -> None:
@@ -35,7 +35,7 @@ def test_page_lists_who_is_known_here_newest_first_when_opened(flow: Flow) -> No
 
 
 def test_person_is_gone_from_the_page_and_signed_out_when_removed(flow: Flow) -> None:
-    ada = sid_of(flow)
+    ada = session_of(flow)
     bob = bobs(flow)
     bob.code(prompt="select_account")
     page = flow.open_page("/select-account", flow.authorize(prompt="select_account"))
@@ -51,7 +51,7 @@ def test_person_is_gone_from_the_page_and_signed_out_when_removed(flow: Flow) ->
 
 
 def test_nobody_is_left_when_the_last_one_is_removed(flow: Flow) -> None:
-    ada = sid_of(flow)
+    ada = session_of(flow)
     page = flow.open_page("/select-account", flow.authorize(prompt="select_account"))
     again = flow.browser.get(flow.submit(page, "/select-account", remove=ada).headers["Location"])
     assert "@example.com" not in again.text
@@ -61,7 +61,7 @@ def test_nobody_is_left_when_the_last_one_is_removed(flow: Flow) -> None:
 @pytest.mark.parametrize("field", ["choose", "remove"])
 def test_session_of_another_browser_is_out_of_reach_when_its_id_is_posted(flow: Flow, field: str) -> None:
     elsewhere = Flow(flow.gatepost, flow.client, flow.secret, flow.gatepost.browser(), email="bob@example.com")
-    foreign = sid_of(elsewhere)
+    foreign = session_of(elsewhere)
     page = flow.open_page("/select-account", flow.authorize(prompt="select_account"))
     response = flow.submit(page, "/select-account", **{field: foreign})
     assert flow.browser.get(response.headers["Location"]).headers["Location"].startswith("/login?")
@@ -79,12 +79,12 @@ def test_person_signs_in_when_nobody_known_was_chosen(flow: Flow, choice: dict[s
 
 
 def test_choice_is_who_answers_from_now_on_when_made(flow: Flow) -> None:
-    ada = sid_of(flow)
-    bob = sid_of(bobs(flow), prompt="select_account")
-    assert sid_of(flow) == bob
+    ada = session_of(flow)
+    bob = session_of(bobs(flow), prompt="select_account")
+    assert session_of(flow) == bob
     page = flow.open_page("/select-account", flow.authorize(prompt="select_account"))
     flow.walk(flow.submit(page, "/select-account", choose=ada))
-    assert sid_of(flow) == ada
+    assert session_of(flow) == ada
     assert "Ada Example" in flow.browser.get("/").text
 
 
@@ -103,7 +103,7 @@ def test_disabled_person_is_shown_signed_out_and_deleted_one_not_at_all_when_kno
 
 def test_consent_is_asked_of_the_one_chosen_when_another_had_given_it(flow: Flow) -> None:
     """What was allowed before the choice was another person's."""
-    ada = sid_of(flow)
+    ada = session_of(flow)
     bobs(flow).code(prompt="select_account", scope="openid")
     page = flow.open_page("/consent", flow.authorize(scope="openid email"))
     assert "Bob" in page.text
@@ -113,7 +113,7 @@ def test_consent_is_asked_of_the_one_chosen_when_another_had_given_it(flow: Flow
     chosen = flow.submit(chooser, "/select-account", choose=ada)
     leaving = flow.walk(chosen)
     claims = jwt_claims(flow.redeem(answer_of(leaving.headers["Location"])["code"]).get_json()["id_token"])
-    assert claims["sid"] == ada
+    assert session_id_of(flow.gatepost, claims) == ada
     assert claims["email"] == "ada@example.com"
 
 
