@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
+from server.domain import scopes
 from server.domain.client_changes import replace_metadata
 from server.domain.client_registration import add_client, describe_registration, prepare_client
 from server.domain.client_secrets import issue_client_secret, needs_secret, verify_client_secret
@@ -68,6 +69,7 @@ def register_client(work: UnitOfWork, authorization: str | None, body: bytes) ->
     leave = _check_leave(work, authorization)
     document = decode_document(body)
     client = _prepare(work, document, secrets.new_id())
+    _check_access_of_its_own(client, None)
     spend_registration(work)
     with _as_refusal():
         check_sector_file(work, client)
@@ -110,8 +112,11 @@ def replace_registration(work: UnitOfWork, client_id: str, authorization: str | 
         check_sector_file(work, prepared)
     work = work.acting_as("client", client_id)
     client = lock_client(work, client_id)
-    token = rotate_registration_token(work, client_id, presented) if client is not None else None
-    if client is None or token is None:
+    if client is None:
+        raise _bad_token(work)
+    _check_access_of_its_own(prepared, client)
+    token = rotate_registration_token(work, client_id, presented)
+    if token is None:
         raise _bad_token(work)
     secret = replace_metadata(work, client, prepared)
     return EndpointResponse(200, _describe(work, client, token, secret), [])
@@ -187,6 +192,20 @@ def _prepare(work: UnitOfWork, document: Mapping[str, Any], client_id: str) -> C
         document = {**document, **verify_software_statement(work, statement)}
     with _as_refusal():
         return prepare_client(work, metadata_of(document, client_id))
+
+
+def _check_access_of_its_own(prepared: Client, registered: Client | None) -> None:
+    """A client that registers itself acts for people, who are asked; as a machine only as far as the operator let it.
+
+    Raises:
+        InvalidClientMetadata: when it would get access of its own, or more of it.
+    """
+    if "client_credentials" not in prepared.grant_types:
+        return
+    if registered is None or "client_credentials" not in registered.grant_types:
+        raise InvalidClientMetadata("A client that registers itself cannot use client_credentials.")
+    if not prepared.allowed_scopes - scopes.PERSONAL <= registered.allowed_scopes:
+        raise InvalidClientMetadata("A client that uses client_credentials cannot give itself further scopes.")
 
 
 @contextmanager

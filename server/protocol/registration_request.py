@@ -73,7 +73,7 @@ def metadata_of(document: Mapping[str, Any], client_id: str) -> ClientMetadata:
         client_id: the client's id, which is its name too when it gives none.
 
     Raises:
-        InvalidClientMetadata: when a member has the wrong type, or asks for what no such client may do.
+        InvalidClientMetadata: when a member has the wrong type.
     """
     asked = _members_of(document)
     method = asked.setdefault("token_endpoint_auth_method", _DEFAULT_METHOD)
@@ -104,14 +104,9 @@ def _members_of(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _fill_in_flows(asked: dict[str, Any]) -> None:
-    """RFC 7591 §2: without a word of grant types the client uses authorization_code, or what its response types need.
-
-    A client that registered itself acts for people only: whoever comes along shall not get a machine's access.
-    """
+    """Without a word of grant types it is authorization_code, or what the response types need (RFC 7591 §2)."""
     if "grant_types" not in asked:
         asked["grant_types"] = tuple(sorted(grant_types_for(asked.get("response_types", ())))) or _ONLY_CODE
-    if "client_credentials" in asked["grant_types"]:
-        raise InvalidClientMetadata("A client that registers itself cannot use client_credentials.")
 
 
 _ONLY_CODE: Final = ("authorization_code",)

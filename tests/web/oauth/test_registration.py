@@ -533,6 +533,61 @@ def test_everything_is_replaced_and_what_is_left_out_takes_its_default(gatepost:
     assert {"registration_client_uri", "client_secret_expires_at"} <= set(after)
 
 
+def sent_back(document: dict[str, Any]) -> dict[str, Any]:
+    """The registration as its client sends it back: without what the server alone says (RFC 7592 §2.2)."""
+    own = {"registration_access_token", "registration_client_uri", "client_secret_expires_at", "client_id_issued_at"}
+    return {name: value for name, value in document.items() if name not in own}
+
+
+MACHINE_TOO = {"grant_types": ["authorization_code", "client_credentials"]}
+
+
+@pytest.fixture
+def with_scopes(make_gatepost: Callable[..., Gatepost]) -> Gatepost:
+    return make_gatepost(registration="open", scopes={"notes": "Read your notes", "admin": "Do everything"})
+
+
+@pytest.mark.spec("RFC 7592 §2.2")
+def test_registration_may_be_sent_back_as_it_was_read_when_the_operator_gave_more(with_scopes: Gatepost) -> None:
+    document = registered(with_scopes, scope="openid notes")
+    with_scopes.change_client(document["client_id"], **MACHINE_TOO)
+    read = manage(with_scopes, document, "GET").get_json()
+    response = manage(with_scopes, document, "PUT", sent_back(read))
+    assert response.status_code == 200, response.text
+    assert sent_back(response.get_json()) == sent_back(read)
+    assert response.get_json()["grant_types"] == MACHINE_TOO["grant_types"]
+
+
+@pytest.mark.spec("TK-24")
+def test_access_that_the_operator_gave_the_machine_is_not_enlarged_by_the_client(with_scopes: Gatepost) -> None:
+    document = registered(with_scopes, scope="openid notes")
+    with_scopes.change_client(document["client_id"], **MACHINE_TOO)
+    for scope, status in (("admin", 400), ("openid notes admin", 400), ("notes email", 200), ("email", 200)):
+        response = replace(with_scopes, document, **MACHINE_TOO, scope=scope)
+        assert response.status_code == status, scope
+        document = document if status == 400 else response.get_json()
+    assert_refused(replace(with_scopes, document, **MACHINE_TOO, scope="notes"), "invalid_client_metadata")
+    document = replace(with_scopes, document, scope="openid admin").get_json()
+    assert (document["scope"], document["grant_types"]) == ("openid admin", ["authorization_code"])
+    assert_refused(replace(with_scopes, document, **MACHINE_TOO, scope="openid"), "invalid_client_metadata")
+
+
+@pytest.mark.spec("TK-24")
+def test_access_that_the_operator_takes_back_while_the_sector_answers_stays_taken_back(gatepost: Gatepost) -> None:
+    document = registered(gatepost)
+    gatepost.change_client(document["client_id"], **MACHINE_TOO)
+
+    class SlowPages(StoredPages):
+        def get_json(self, *args: Any, **options: Any) -> Any:
+            gatepost.change_client(document["client_id"], grant_types=["authorization_code"])
+            return super().get_json(*args, **options)
+
+    SlowPages({SECTOR: [REDIRECT_URI]}).put_into(gatepost)
+    refused = replace(gatepost, document, **MACHINE_TOO, sector_identifier_uri=SECTOR)
+    assert_refused(refused, "invalid_client_metadata")
+    assert manage(gatepost, document, "GET").get_json()["grant_types"] == ["authorization_code"]
+
+
 @pytest.mark.spec("TK-24", "RFC 7592 §5")
 def test_token_is_replaced_with_every_change(gatepost: Gatepost) -> None:
     document = registered(gatepost)
