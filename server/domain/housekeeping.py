@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, delete, exists, or_, select
-from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from server.domain import audit_log
 from server.domain.access_tokens import RevokedAccessToken
@@ -44,9 +44,20 @@ Rule = tuple[type[Base], InstrumentedAttribute[Any], Callable[[UnitOfWork], Colu
 
 
 def _is_over(work: UnitOfWork) -> ColumnElement[bool]:
-    """Whether nothing that points to the grant can be valid: its access tokens have expired too."""
+    """Whether nothing that points to the grant can be valid, its access tokens too, and nobody is to be told of it.
+
+    While the person is signed in, it is by their grants that the clients are known which signing out concerns.
+    """
     since = work.now - timedelta(seconds=work.settings.access_token_lifetime) - _DAY
-    return or_(Grant.expires_at < since, Grant.revoked_at < since)
+    return and_(or_(Grant.expires_at < since, Grant.revoked_at < since), ~_is_signed_in(work))
+
+
+def _is_signed_in(work: UnitOfWork) -> ColumnElement[bool]:
+    """Whether the grant's session goes on, or one on the same browser that may have replaced it."""
+    own, last = aliased(Session), aliased(Session)
+    is_same_person = and_(last.browser_id == own.browser_id, last.user_id == own.user_id)
+    is_live = and_(last.ended_at.is_(None), last.expires_at > work.now)
+    return select(own.id).join(last, is_same_person).where(own.id == Grant.session_id, is_live).exists()
 
 
 def _is_unused(work: UnitOfWork) -> ColumnElement[bool]:

@@ -212,6 +212,36 @@ def test_ended_session_stays_while_grants_of_it_may_live(make_gatepost: Callable
         assert online.revocation_reason == "signed_out"
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+def test_grant_stays_while_its_client_is_to_be_told_that_the_person_signed_out(
+    make_gatepost: Callable[..., Gatepost], replaced: bool
+) -> None:
+    gatepost = make_gatepost(session_lifetime=90 * DAY, session_idle_lifetime=90 * DAY)
+    with gatepost.work() as work:
+        ada, app = make_user(work), make_client(work, backchannel_logout_uri="https://app.example.com/back")
+        browser, session = make_session(work, ada)
+        revoke_grant(work, make_grant(work, app, ada, session=session), "by the client")
+        gatepost.clock.advance(30 * DAY)
+        if replaced:
+            _, session = make_session(work, ada, browser)
+            gatepost.clock.advance(30 * DAY)
+        assert "grants" not in sweep(work)
+        end_session(work, browser, session)
+        assert count(work, OutboxMessage) == 1
+        assert sweep(work)["grants"] == 1
+
+
+@pytest.mark.parametrize("whose", ["left", "of another browser", "of somebody else"])
+def test_grant_goes_when_no_session_that_goes_on_concerns_it(work: UnitOfWork, clock: FrozenClock, whose: str) -> None:
+    ada = make_user(work)
+    browser, session = make_session(work, ada)
+    revoke_grant(work, make_grant(work, None, ada, session=session), "a reason")
+    clock.advance(900 + DAY + 1)
+    if whose != "left":
+        make_session(*((work, ada) if whose == "of another browser" else (work, make_user(work, "bob@x.org"), browser)))
+    assert sweep(work)["grants"] == 1
+
+
 def test_browser_goes_a_day_after_its_last_sign_in_when_nobody_is_known_on_it(
     work: UnitOfWork, clock: FrozenClock
 ) -> None:
