@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from server.domain.clients import Client
+from server.domain.fetch_payers import payer_of
 from server.domain.unit_of_work import UnitOfWork
 from server.infra import foreign_tokens, jose
 from server.infra.database import commit_attempt
@@ -35,7 +36,7 @@ def keys_of(work: UnitOfWork, client: Client, *, fresh: bool = False) -> Keys:
         return known
     if work.is_in_transaction:
         commit_attempt(work.db)
-    return remote_keys.fetch(client.jwks_uri, fresh=fresh)
+    return remote_keys.fetch(client.jwks_uri, fresh=fresh, payer=payer_of(client, "keys"))
 
 
 def remembered_keys_of(work: UnitOfWork, client: Client) -> Keys:

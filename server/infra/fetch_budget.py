@@ -1,6 +1,7 @@
 """How much fetching one process does: so many a minute, each document once at a time, and a failure is remembered.
 
-Whoever may name a URL could otherwise make this server a multiplier of requests to somebody else (RFC 9101 §10.4).
+Whoever may name a URL could otherwise make this server a multiplier of requests to somebody else (RFC 9101 §10.4). Nor
+does one who spends all that there is keep others from what they need: each account has a budget of its own.
 """
 
 from __future__ import annotations
@@ -9,29 +10,21 @@ import copy
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import Any, Final
 
+from server.infra.fetch_payer import ANYBODY, FetchFailed, FetchPostponed, Payer
 from server.infra.outbound_addresses import FetchRefused
 
-#: In a minute, from one host and over all hosts.
+#: In a minute, on each of the four accounts: from one host, for one client, and over all.
 PER_HOST: Final = 120
+PER_CLIENT: Final = 60
 OVER_ALL: Final = 600
 WINDOW_SECONDS: Final = 60.0
 #: For so long a URL that failed is not asked again.
 FAILURE_SECONDS: Final = 5.0
 _MAX_FAILURES: Final = 1000
-
-
-class FetchFailed(Exception):
-    """The other side did not give what was asked for. The reason is fixed text and tells nothing of the network."""
-
-    def __init__(self, reason: str, status: int | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        #: What it answered, if it answered; for logs and for deciding on a retry.
-        self.status = status
 
 
 class FetchBudget:
@@ -40,24 +33,26 @@ class FetchBudget:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._window = 0.0
-        self._spent: Counter[str] = Counter()
+        self._spent: Counter[Hashable] = Counter()
         self._failures: dict[object, tuple[float, FetchFailed | FetchRefused]] = {}
         self._running: dict[object, Future[Any]] = {}
 
-    def spend(self, host: str) -> None:
+    def spend(self, host: str, payer: Payer = ANYBODY) -> None:
         """Counts one fetch from the host.
 
         Raises:
-            FetchFailed: when this minute's are spent, from this host or over all.
+            FetchPostponed: when the payer's of this minute are spent, from this host, for this client or over all.
         """
+        shares = payer.shares(in_all=OVER_ALL, for_client=PER_CLIENT)
+        shares = {**shares, (payer.account, "host", host): PER_HOST}
         with self._lock:
             now = time.monotonic()
             if now - self._window >= WINDOW_SECONDS:
                 self._window = now
                 self._spent.clear()
-            if self._spent[host] >= PER_HOST or self._spent.total() >= OVER_ALL:
-                raise FetchFailed("The URL is fetched from too often.")
-            self._spent[host] += 1
+            if any(self._spent[share] >= limit for share, limit in shares.items()):
+                raise FetchPostponed("The URL is fetched from too often.")
+            self._spent.update(shares.keys())
 
     def share(self, key: object, fetch: Callable[[], Any]) -> Any:
         """What `fetch` brings: asked once by all who want the same at a time, and not again soon after it failed.
@@ -85,7 +80,8 @@ class FetchBudget:
         try:
             running.set_result(fetch())
         except (FetchFailed, FetchRefused) as error:
-            self._remember(key, error)
+            if not isinstance(error, FetchPostponed):
+                self._remember(key, error)
             running.set_exception(error)
         finally:
             with self._lock:

@@ -27,11 +27,12 @@ from urllib3.exceptions import HTTPError
 from urllib3.response import HTTPResponse
 
 from server.config import Settings
-from server.infra.fetch_budget import FetchBudget, FetchFailed
+from server.infra.fetch_budget import FetchBudget
+from server.infra.fetch_payer import ANYBODY, FetchFailed, FetchPostponed, Payer
 from server.infra.outbound_addresses import Address, FetchRefused, Target, check_fetchable, is_allowed, target_of
 from server.infra.outbound_sockets import Deadline, Received, resolve
 
-__all__ = ["FetchFailed", "FetchRefused", "OutboundHttp", "check_fetchable"]
+__all__ = ["FetchFailed", "FetchPostponed", "FetchRefused", "OutboundHttp", "Payer", "check_fetchable"]
 
 log = logging.getLogger(__name__)
 # Its warnings quote whole URLs and whatever the other side sent for headers.
@@ -79,20 +80,23 @@ class OutboundHttp:
         self._settings = settings
         self._budget = FetchBudget()
 
-    def get_json(self, url: str, *, maximum_bytes: int = MAXIMUM_BYTES) -> Any:
+    def get_json(self, url: str, *, maximum_bytes: int = MAXIMUM_BYTES, payer: Payer = ANYBODY) -> Any:
         """The JSON document at the URL.
 
         Raises:
+            FetchPostponed: as any GET, when the payer has had its share; nothing was sent.
             FetchRefused: when policy rules the URL out; nothing was sent.
             FetchFailed: when it cannot be had, is too long, or is no JSON.
         """
-        body = self._get(url, ("application/json", "+json"), maximum_bytes)
+        body = self._get(url, ("application/json", "+json"), maximum_bytes, payer)
         try:
             return json.loads(body.decode("utf-8"))
         except (ValueError, RecursionError) as error:
             raise FetchFailed("The URL leads to no JSON document.", 200) from error
 
-    def get_text(self, url: str, content_types: Collection[str], *, maximum_bytes: int = MAXIMUM_BYTES) -> str:
+    def get_text(
+        self, url: str, content_types: Collection[str], *, maximum_bytes: int = MAXIMUM_BYTES, payer: Payer = ANYBODY
+    ) -> str:
         """The text at the URL, of one of these content types.
 
         Raises:
@@ -100,18 +104,18 @@ class OutboundHttp:
             FetchFailed: when it cannot be had, is too long, or is of another type.
         """
         try:
-            return self._get(url, tuple(content_types), maximum_bytes).decode("utf-8")
+            return self._get(url, tuple(content_types), maximum_bytes, payer).decode("utf-8")
         except UnicodeDecodeError as error:
             raise FetchFailed("The URL leads to no text in UTF-8.", 200) from error
 
-    def get_bytes(self, url: str, *, maximum_bytes: int = 2 * MAXIMUM_BYTES) -> bytes:
+    def get_bytes(self, url: str, *, maximum_bytes: int = 2 * MAXIMUM_BYTES, payer: Payer = ANYBODY) -> bytes:
         """What is at the URL, whatever type it says it has.
 
         Raises:
             FetchRefused: when policy rules the URL out; nothing was sent.
             FetchFailed: when it cannot be had, or is too long.
         """
-        return self._get(url, ("*/*",), maximum_bytes)
+        return self._get(url, ("*/*",), maximum_bytes, payer)
 
     def post_form(self, url: str, fields: Mapping[str, str]) -> int:
         """Posts a form; the status of the answer, whose body is not read. Redirects are answers like others.
@@ -126,14 +130,14 @@ class OutboundHttp:
         request = _Request("POST", "*/*", urlencode(fields).encode("ascii"))
         return self._send(target, request, lambda response: response.status)
 
-    def _get(self, url: str, content_types: tuple[str, ...], maximum_bytes: int) -> bytes:
+    def _get(self, url: str, content_types: tuple[str, ...], maximum_bytes: int, payer: Payer) -> bytes:
         target = target_of(url, self._settings)
         request = _Request("GET", ", ".join(kind for kind in content_types if "/" in kind))
         read = functools.partial(_body, content_types=content_types, maximum_bytes=maximum_bytes)
 
         def fetch() -> bytes:
             if not self._settings.outbound_allow_loopback:
-                self._budget.spend(target.host)
+                self._budget.spend(target.host, payer)
             return self._without_haste(lambda: self._send(target, request, read))
 
         wanted = (target.scheme, target.authority, target.resource, content_types, maximum_bytes)

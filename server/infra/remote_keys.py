@@ -2,7 +2,8 @@
 
 A client that has a new key says so by naming a `kid` that is not known here; then its keys are fetched again. No URL is
 asked more often than every five seconds, whether it answers or not, and by one request at a time. While it does not
-answer, what it said within the last five minutes holds.
+answer, what it said within the last five minutes holds; so it does for
+a client that has had its share of fetches.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 from server.infra.clock import Clock
-from server.infra.outbound_http import FetchFailed, FetchRefused, OutboundHttp
+from server.infra.outbound_http import FetchFailed, FetchPostponed, FetchRefused, OutboundHttp, Payer
 from server.infra.turns import stepping_aside
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ STALE_SECONDS: Final = 300
 #: More URLs than this are not remembered: the one that came first goes.
 CAPACITY: Final = 500
 _MAXIMUM_KEYS: Final = 100
+_ANYBODY: Final = Payer("keys")
 
 
 class KeysUnavailable(Exception):
@@ -76,7 +78,7 @@ class RemoteKeys:
         remembered = self._by_url.get(url, _Remembered())
         return self._while_away(remembered, self._clock.now())
 
-    def fetch(self, url: str, *, fresh: bool = False) -> Keys:
+    def fetch(self, url: str, *, fresh: bool = False, payer: Payer = _ANYBODY) -> Keys:
         """The keys at `url`, asked for unless another request has just done so. The caller holds no transaction.
 
         Raises:
@@ -84,9 +86,15 @@ class RemoteKeys:
         """
         remembered = self._entry(url)
         # Whoever waits gives its turn away first: the one who asks needs it to go on.
-        with stepping_aside(), remembered.asking:
-            keys = self._usable(remembered, fresh=fresh)
-            return self._ask(url, remembered) if keys is None else keys
+        with stepping_aside():
+            try:
+                with remembered.asking:
+                    keys = self._usable(remembered, fresh=fresh)
+                    return self._ask(url, remembered, payer) if keys is None else keys
+            except FetchPostponed as error:
+                # The URL was not asked: whoever has something left to spend may do so at once.
+                log.warning("a client's keys are not fetched now: %s", error)
+                return self._while_away(remembered, self._clock.now())
 
     def _usable(self, remembered: _Remembered, *, fresh: bool) -> Keys | None:
         now = self._clock.now()
@@ -101,9 +109,11 @@ class RemoteKeys:
             raise KeysUnavailable("The client's keys cannot be fetched.")
         return remembered.keys
 
-    def _ask(self, url: str, remembered: _Remembered) -> Keys:
+    def _ask(self, url: str, remembered: _Remembered, payer: Payer) -> Keys:
         try:
-            keys = _keys_in(self._outbound_http.get_json(url))
+            keys = _keys_in(self._outbound_http.get_json(url, payer=payer))
+        except FetchPostponed:
+            raise
         except (FetchFailed, FetchRefused, KeysUnavailable) as error:
             remembered.asked_at = now = self._clock.now()
             log.warning("a client's keys cannot be fetched: %s", error)

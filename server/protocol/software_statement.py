@@ -9,6 +9,7 @@ from server.infra import foreign_tokens, jose
 from server.infra.database import commit_attempt
 from server.infra.foreign_tokens import UnknownKey
 from server.infra.jose import InvalidToken
+from server.infra.outbound_http import Payer
 from server.infra.remote_keys import Keys, KeysUnavailable
 from server.protocol.errors import InvalidSoftwareStatement, UnapprovedSoftwareStatement
 
@@ -55,7 +56,7 @@ def _keys(work: UnitOfWork, jwks_uri: str, *, fresh: bool = False) -> Keys:
         return known
     if work.is_in_transaction:
         commit_attempt(work.db)
-    return work.runtime.remote_keys.fetch(jwks_uri, fresh=fresh)
+    return work.runtime.remote_keys.fetch(jwks_uri, fresh=fresh, payer=Payer("keys", is_operators=True))
 
 
 def _check_dates(work: UnitOfWork, claims: dict[str, Any]) -> None:

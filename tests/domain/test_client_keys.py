@@ -17,7 +17,7 @@ from server.domain.client_keys import KeysUnavailable, keys_of, remembered_keys_
 from server.domain.clients import Client
 from server.domain.unit_of_work import UnitOfWork
 from server.infra import foreign_tokens, jose
-from server.infra.outbound_http import FetchFailed, FetchRefused
+from server.infra.outbound_http import FetchFailed, FetchPostponed, FetchRefused, Payer
 from server.infra.remote_keys import AGAIN_SECONDS, CAPACITY, FRESH_SECONDS, STALE_SECONDS, RemoteKeys
 from server.infra.turns import turn
 from tests.domain.factories import make_client
@@ -34,10 +34,12 @@ class Site:
     def __init__(self) -> None:
         self.answer: Any = {"keys": KEYS}
         self.asked: list[str] = []
+        self.payers: list[Payer] = []
         self.seconds = 0.0
 
-    def get_json(self, url: str, **_options: object) -> Any:
+    def get_json(self, url: str, *, payer: Payer) -> Any:
         self.asked.append(url)
+        self.payers.append(payer)
         time.sleep(self.seconds)
         if isinstance(self.answer, Exception):
             raise self.answer
@@ -200,6 +202,44 @@ def test_others_are_served_while_keys_are_fetched(remote: RemoteKeys, site: Site
         thread.join(5)
     assert served == ["without", "with keys", "with keys", "with keys"]
     assert len(site.asked) == 1
+
+
+# On whose account -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.spec("F-08")
+def test_url_may_be_asked_by_another_at_once_when_a_payer_had_its_share(remote: RemoteKeys, site: Site) -> None:
+    site.answer = FetchPostponed("too often")
+    for _ in range(2):
+        with pytest.raises(KeysUnavailable):
+            remote.fetch(URL, payer=Payer("keys", "mallory"))
+    site.answer = {"keys": KEYS}
+    assert list(remote.fetch(URL, payer=Payer("keys", "victim"))) == KEYS
+    assert site.payers == [Payer("keys", "mallory"), Payer("keys", "mallory"), Payer("keys", "victim")]
+
+
+@pytest.mark.spec("F-08")
+def test_keys_hold_for_five_minutes_when_their_payer_had_its_share(
+    remote: RemoteKeys, site: Site, clock: FrozenClock
+) -> None:
+    get(remote)
+    clock.advance(STALE_SECONDS - 0.001)
+    site.answer = FetchPostponed("too often")
+    assert get(remote) == KEYS
+    assert len(site.asked) == 2
+
+
+@pytest.mark.spec("F-08")
+@pytest.mark.parametrize("is_stranger", [True, False])
+def test_client_that_registered_itself_pays_apart_from_those_of_the_operator(
+    gatepost: Gatepost, site: Site, monkeypatch: pytest.MonkeyPatch, *, is_stranger: bool
+) -> None:
+    monkeypatch.setattr(gatepost.runtime.outbound_http, "get_json", site.get_json)
+    with gatepost.work() as work:
+        client = make_client(work)
+        client.jwks_uri, client.registered_dynamically = f"{URL}?{is_stranger}", is_stranger
+        keys_of(work, client)
+        assert site.payers == [Payer("keys", client.id, is_operators=not is_stranger)]
 
 
 # Of a client ------------------------------------------------------------------------------------------------------

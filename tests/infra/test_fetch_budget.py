@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from server.infra import fetch_budget
-from server.infra.fetch_budget import FAILURE_SECONDS, OVER_ALL, PER_HOST, WINDOW_SECONDS, FetchBudget, FetchFailed
+from server.infra.fetch_budget import FAILURE_SECONDS, OVER_ALL, PER_CLIENT, PER_HOST, WINDOW_SECONDS, FetchBudget
+from server.infra.fetch_payer import ANYBODY, FetchFailed, FetchPostponed, Payer
 from server.infra.outbound_addresses import FetchRefused
 
 
@@ -28,13 +29,13 @@ def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
     return found
 
 
-def spent(budget: FetchBudget, hosts: list[str]) -> int:
+def spent(budget: FetchBudget, hosts: list[str], payer: Payer = ANYBODY) -> int:
     """How many of the fetches were let through."""
     count = 0
     for host in hosts:
         try:
-            budget.spend(host)
-        except FetchFailed:
+            budget.spend(host, payer)
+        except FetchPostponed:
             continue
         count += 1
     return count
@@ -55,6 +56,26 @@ def test_host_is_asked_no_more_when_its_minute_is_spent(watch: Watch) -> None:
 def test_nobody_is_asked_any_more_when_ten_thousand_hosts_were_named(watch: Watch) -> None:
     budget = FetchBudget()
     assert spent(budget, [f"{number}.example" for number in range(10_000)]) == OVER_ALL
+
+
+@pytest.mark.spec("F-08")
+def test_account_is_untouched_when_another_is_spent(watch: Watch) -> None:
+    budget = FetchBudget()
+    assert spent(budget, [f"{number % 8}.example" for number in range(1000)]) == OVER_ALL
+    for account in (Payer("keys"), Payer("pages", is_operators=True), Payer("keys", is_operators=True)):
+        assert spent(budget, ["0.example"] * 1000, account) == PER_HOST
+    assert spent(budget, ["9.example"]) == 0
+
+
+@pytest.mark.spec("F-08")
+def test_client_has_a_share_of_its_account(watch: Watch) -> None:
+    budget, one, other = FetchBudget(), Payer("pages", "one"), Payer("pages", "other")
+    assert spent(budget, ["a.example", "b.example"] * 1000, one) == PER_CLIENT
+    assert spent(budget, ["c.example"], one) == 0
+    assert spent(budget, ["a.example"] * 1000, other) == PER_CLIENT
+    assert spent(budget, ["a.example"], Payer("keys", "one")) == 1
+    watch.now += WINDOW_SECONDS
+    assert spent(budget, ["a.example"] * 1000, one) == PER_CLIENT
 
 
 @pytest.mark.spec("F-08")
@@ -95,6 +116,14 @@ def test_url_that_failed_is_not_asked_again_soon(watch: Watch, error: FetchFaile
     assert len(calls) == 1
     assert budget.share("another url", lambda: b"document") == b"document"
     watch.now += FAILURE_SECONDS
+    assert budget.share("url", lambda: b"document") == b"document"
+
+
+@pytest.mark.spec("F-08")
+def test_url_may_be_asked_by_another_when_a_payer_had_its_share(watch: Watch) -> None:
+    budget = FetchBudget()
+    with pytest.raises(FetchPostponed):
+        budget.share("url", failing(FetchPostponed("It had its share."), []))
     assert budget.share("url", lambda: b"document") == b"document"
 
 

@@ -20,8 +20,8 @@ import pytest
 
 from server.config import Settings
 from server.infra import outbound_http, outbound_sockets
-from server.infra.fetch_budget import OVER_ALL, PER_HOST
-from server.infra.outbound_http import FetchFailed, FetchRefused, OutboundHttp
+from server.infra.fetch_budget import OVER_ALL, PER_CLIENT, PER_HOST
+from server.infra.outbound_http import FetchFailed, FetchPostponed, FetchRefused, OutboundHttp, Payer
 from tests.security.ssrf_corpus import INNER_ADDRESSES
 from tests.support.sites import Respond, Site, answer, site
 
@@ -499,6 +499,27 @@ def test_ten_thousand_urls_make_no_more_fetches_than_a_minute_has(
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(fetch, (f"https://one.example.com/{number}" for number in range(500))))
     assert len(attempts) == PER_HOST
+
+
+@pytest.mark.spec("F-08")
+def test_others_are_served_when_one_client_has_spent_its_share_on_their_host(
+    lookups: Callable[..., list[str]], attempts: list[Any]
+) -> None:
+    lookups(["1.1.1.1"])
+    out, mallory = outbound(outbound_allow_loopback=False), Payer("pages", "mallory")
+
+    def fetch(number: int, payer: Payer = mallory) -> bool:
+        with pytest.raises(FetchFailed) as caught:
+            out.get_bytes(f"https://victim.example.com/{number}", payer=payer)
+        return not isinstance(caught.value, FetchPostponed)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(fetch, range(500))) == PER_CLIENT
+    assert len(attempts) == PER_CLIENT
+    # What one could not have is no failure of the URL's: others are asked on.
+    assert fetch(499, Payer("pages", "victim"))
+    assert fetch(1000, Payer("keys", "mallory"))
+    assert len(attempts) == PER_CLIENT + 2
 
 
 @pytest.mark.spec("F-08")

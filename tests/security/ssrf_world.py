@@ -23,7 +23,7 @@ from flask.testing import FlaskClient
 from server.domain.clients import Client
 from server.domain.outbox import Leased
 from server.infra import fetch_budget, jose, outbound_http
-from server.infra.fetch_budget import FetchFailed
+from server.infra.fetch_payer import FetchFailed
 from server.infra.outbound_http import OutboundHttp
 from server.protocol.backchannel_logout import LogoutRequest
 from server.web.outbox_worker import OutboxWorker

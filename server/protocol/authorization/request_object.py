@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from server.domain.client_keys import KeysUnavailable, verify_signed_by
 from server.domain.clients import Client
+from server.domain.fetch_payers import payer_of
 from server.domain.signing_keys import decryption_keys
 from server.domain.unit_of_work import UnitOfWork
 from server.infra import jose, jwe
@@ -92,12 +93,13 @@ def unpack(work: UnitOfWork, client: Client, parameters: Parameters) -> Paramete
 def _fetch(work: UnitOfWork, client: Client, uri: str) -> str:
     if uri not in client.request_uris:
         raise InvalidRequestUri("request_uri is not registered for this client.", parameter=_BY_REFERENCE)
+    payer = payer_of(client, "pages")
     if work.is_in_transaction:
         commit_attempt(work.db)
     try:
         with stepping_aside():
             # The fragment only tells one version of the file from the next (OpenID Connect Core §6.2).
-            return work.runtime.outbound_http.get_text(uri.partition("#")[0], CONTENT_TYPES).strip()
+            return work.runtime.outbound_http.get_text(uri.partition("#")[0], CONTENT_TYPES, payer=payer).strip()
     except (FetchFailed, FetchRefused) as error:
         raise InvalidRequestUri("request_uri cannot be fetched.", detail=str(error), parameter=_BY_REFERENCE) from error
 

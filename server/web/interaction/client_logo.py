@@ -11,7 +11,8 @@ from flask import abort
 from flask.wrappers import Response
 
 from server.domain.clients import registered_client
-from server.infra.outbound_http import FetchFailed, FetchRefused
+from server.domain.fetch_payers import payer_of
+from server.infra.outbound_http import FetchFailed, FetchRefused, Payer
 from server.infra.turns import stepping_aside
 from server.web.context import current_gatepost, current_work
 
@@ -37,10 +38,11 @@ def client_logo(client_id: str) -> Response:
     client = registered_client(work, client_id)
     if client is None or client.logo_uri is None:
         abort(404)
+    url, payer = client.logo_uri, payer_of(client, "pages")
     if work.is_in_transaction:
         # Nothing was written, and nobody shall wait for a stranger's server.
         work.db.rollback()
-    image = _image(client.logo_uri)
+    image = _image(url, payer)
     kind = _type_of(image) if image is not None else None
     if image is None or kind is None:
         abort(404)
@@ -49,14 +51,15 @@ def client_logo(client_id: str) -> Response:
     return response
 
 
-def _image(url: str) -> bytes | None:
+def _image(url: str, payer: Payer) -> bytes | None:
     with _lock:
         if url in _kept:
             _kept.move_to_end(url)
             return _kept[url]
     try:
         with stepping_aside():
-            image = current_gatepost().runtime.outbound_http.get_bytes(url, maximum_bytes=_MAXIMUM_BYTES)
+            outbound_http = current_gatepost().runtime.outbound_http
+            image = outbound_http.get_bytes(url, maximum_bytes=_MAXIMUM_BYTES, payer=payer)
     except (FetchRefused, FetchFailed) as error:
         log.info("a client's logo cannot be had: %s", error)
         return None

@@ -16,7 +16,7 @@ from server.domain.actor import OPERATOR
 from server.domain.clients import Client, get_client
 from server.domain.unit_of_work import UnitOfWork
 from server.infra import jose, jwe
-from server.infra.outbound_http import FetchFailed, FetchRefused
+from server.infra.outbound_http import FetchFailed, FetchRefused, Payer
 from server.protocol.authorization import request_object
 from server.protocol.errors import (
     InvalidRequest,
@@ -71,7 +71,8 @@ class Signer:
         found = self.unpack(**{**OUTSIDE, **changes}, request=token)
         return {name: " ".join(values) for name, values in found.items()}
 
-    def get_text(self, url: str, content_types: tuple[str, ...]) -> str:
+    def get_text(self, url: str, content_types: tuple[str, ...], *, payer: Payer) -> str:
+        assert payer == Payer("pages", CLIENT_ID, is_operators=True)
         assert not self.work.is_in_transaction
         assert "application/jwt" in content_types
         self.fetched.append(url)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from server.infra.outbound_http import FetchFailed
+from server.infra.outbound_http import FetchFailed, Payer
 from server.web.interaction import client_logo
 from tests.support.application import Gatepost
 from tests.support.flow import Flow, flow_of
@@ -19,8 +19,9 @@ class Pages:
     def __init__(self, answer: bytes | None) -> None:
         self.answer, self.asked = answer, 0
 
-    def get_bytes(self, url: str, *, maximum_bytes: int) -> bytes:
+    def get_bytes(self, url: str, *, maximum_bytes: int, payer: Payer) -> bytes:
         assert (url, maximum_bytes) == (LOGO, 128 * 1024)
+        assert (payer.purpose, payer.is_operators) == ("pages", True)
         self.asked += 1
         if self.answer is None:
             raise FetchFailed("It does not answer.", None)
