@@ -148,12 +148,13 @@ def rotate_key(
 def rotate_in_emergency(work: UnitOfWork, algorithm: str, spare: jose.SigningKey | None = None) -> StoredSigningKey:
     """Takes every key of the algorithm out of the JWKS at once, and lets a new one sign. Returns that one.
 
-    The waiting and the retiring ones too: they lay where the one lay that leaked. What they signed verifies no longer.
+    The waiting and the retiring ones too: they lay where the one lay that leaked. What they signed verifies no longer,
+    and what earlier ones signed is no hint any more.
     """
     take_turn(work)
     for stored in list_keys(work):
         if stored.algorithm == algorithm:
-            _remove(work, stored)
+            _disown(work, stored)
     successor = store_key(work, spare or generate_key(algorithm), algorithm, KeyState.ACTIVE)
     audit_log.record(work, AuditEvent.SIGNING_KEY_ROTATED, kid=successor.kid, algorithm=algorithm, emergency=True)
     return successor
@@ -180,7 +181,7 @@ def import_key(work: UnitOfWork, pem: bytes, algorithm: str) -> StoredSigningKey
 
 
 def retire_key(work: UnitOfWork, kid: str) -> StoredSigningKey:
-    """Takes a next or retiring key out of the JWKS at once; tokens it signed verify no longer.
+    """Takes a next or retiring key out of the JWKS at once; what it signed verifies no longer, and is no hint either.
 
     Raises:
         NotFound: when there is none.
@@ -190,7 +191,7 @@ def retire_key(work: UnitOfWork, kid: str) -> StoredSigningKey:
     stored = get_key(work, kid)
     if stored.state == KeyState.ACTIVE:
         raise Denied("This key is signing. Rotate first, then retire it.")
-    _remove(work, stored)
+    _disown(work, stored)
     return stored
 
 
@@ -215,6 +216,12 @@ def _retirement(work: UnitOfWork, algorithm: str) -> timedelta:
     longest = timedelta(seconds=max(settings.access_token_lifetime, settings.id_token_lifetime))
     in_use = _notice(work) if algorithm in ENCRYPTION_ALGORITHMS else longest + _UNDERWAY
     return max(timedelta(seconds=settings.signing_key_retirement), in_use)
+
+
+def _disown(work: UnitOfWork, stored: StoredSigningKey) -> None:
+    """Removes the key before its time; nothing it signed is believed again, not even as a hint."""
+    stored.remove_after = None
+    _remove(work, stored)
 
 
 def _remove(work: UnitOfWork, stored: StoredSigningKey) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
@@ -78,7 +78,7 @@ class StoredSigningKey(Base):
     private_encrypted: Mapped[str | None]
     created_at: Mapped[datetime]
     activated_at: Mapped[datetime | None]
-    #: When a retiring key leaves the JWKS.
+    #: When a retiring key leaves the JWKS, or left it; None when it was taken out by command, and is believed no more.
     remove_after: Mapped[datetime | None]
 
 
@@ -198,6 +198,21 @@ def published_keys(work: UnitOfWork) -> list[dict[str, Any]]:
     return [public_jwk for public_jwk, remove_after in keys if remove_after is None or remove_after > now]
 
 
+def hint_keys(work: UnitOfWork) -> list[dict[str, Any]]:
+    """The public JWKs that an ID token verifies with when it comes back: those of the session's time as well.
+
+    A key leaves the JWKS when its tokens have expired, and a session lasts longer. What left by schedule is no less
+    genuine for that; what was taken out by command has no `remove_after`, since anybody may have it.
+    """
+
+    def load() -> Sequence[tuple[dict[str, Any], datetime]]:
+        return [(public_jwk, remove_after) for public_jwk, remove_after in work.read(_RETIRED_KEYS, {})]
+
+    now, longest = work.now, timedelta(seconds=work.settings.session_lifetime)
+    retired = work.from_registry("retired_keys", load) or ()
+    return published_keys(work) + [jwk for jwk, removed_at in retired if removed_at <= now < removed_at + longest]
+
+
 def jwk_set(work: UnitOfWork) -> list[dict[str, Any]]:
     """The public JWKs of the JWKS document: those that tokens verify with, and those that others encrypt to."""
     # Whoever encrypts takes any key that fits, so that the one to take is the only one there.
@@ -240,6 +255,11 @@ _VERIFYING_KEYS: Final = (
     select(StoredSigningKey.public_jwk, StoredSigningKey.remove_after)
     .where(StoredSigningKey.algorithm.in_(jose.SIGNING_ALGORITHMS), StoredSigningKey.state.in_(PUBLISHED))
     .order_by(StoredSigningKey.state, StoredSigningKey.created_at.desc())
+)
+_RETIRED_KEYS: Final = select(StoredSigningKey.public_jwk, StoredSigningKey.remove_after).where(
+    StoredSigningKey.algorithm.in_(jose.SIGNING_ALGORITHMS),
+    StoredSigningKey.state.in_((KeyState.RETIRING, KeyState.REMOVED)),
+    StoredSigningKey.remove_after.is_not(None),
 )
 _KEPT_KEYS: Final = (
     select(*columns_of(StoredSigningKey))

@@ -31,6 +31,7 @@ from server.domain.signing_keys import (
     find_key,
     generate_key,
     get_key,
+    hint_keys,
     jwk_set,
     list_keys,
     published_keys,
@@ -248,6 +249,55 @@ def test_new_key_signs_and_all_others_are_out_at_once_in_an_emergency(work: Unit
     assert row.details == {"kid": fresh.kid, "algorithm": "ES256", "emergency": True}
     retired = [row.details["kid"] for row in audited(work, AuditEvent.SIGNING_KEY_RETIRED)]
     assert sorted(retired) == sorted([retiring.kid, leaked.kid, waiting.kid])
+
+
+def hints(work: UnitOfWork, token: str) -> bool:
+    """Whether the token is genuine when it comes back as a hint."""
+    try:
+        jose.verify(token, hint_keys(work))
+    except InvalidToken:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("swept", [True, False])
+@pytest.mark.spec("RP-Initiated Logout 1.0 §2")
+def test_token_is_a_hint_for_as_long_as_a_session_when_its_key_left_by_schedule(
+    work: UnitOfWork, clock: FrozenClock, swept: bool
+) -> None:
+    token = sign(work)
+    rotate_key(work, "ES256")
+    assert hints(work, token)
+    clock.advance(RETIREMENT)
+    if swept:
+        remove_retired_keys(work)
+    with pytest.raises(InvalidToken):
+        jose.verify(token, published_keys(work))
+    clock.advance(work.settings.session_lifetime - 0.001)
+    assert hints(work, token)
+    clock.advance(0.001)
+    assert not hints(work, token)
+
+
+@pytest.mark.parametrize("left", [True, False])
+@pytest.mark.parametrize("how", ["emergency", "retired"])
+@pytest.mark.spec("R-14")
+def test_token_is_no_hint_when_its_key_was_taken_out_by_command(
+    work: UnitOfWork, clock: FrozenClock, how: str, left: bool
+) -> None:
+    stored, token = active(work), sign(work)
+    rotate_key(work, "ES256")
+    if left:
+        clock.advance(RETIREMENT)
+        remove_retired_keys(work)
+    if how == "emergency":
+        rotate_in_emergency(work, "ES256")
+    else:
+        retire_key(work, stored.kid)
+    for _ in range(2):
+        assert not hints(work, token)
+        clock.advance(RETIREMENT)
+    assert stored.remove_after is None
 
 
 @pytest.mark.spec("R-14")

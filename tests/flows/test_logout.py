@@ -11,6 +11,7 @@ from sqlalchemy import select
 from werkzeug.test import TestResponse
 
 from server.domain import signing_keys
+from server.domain.key_rotation import remove_retired_keys, rotate_in_emergency, rotate_key
 from server.domain.outbox import OutboxMessage
 from server.infra import jose
 from tests.support.application import Gatepost
@@ -83,6 +84,21 @@ def test_hint_counts_when_it_has_expired(flow: Flow) -> None:
     flow.gatepost.clock.advance(flow.gatepost.settings.id_token_lifetime + 1)
     assert ask(flow, id_token_hint=hint, post_logout_redirect_uri=AFTER).headers["Location"] == AFTER
     assert not is_signed_in(flow)
+
+
+@pytest.mark.parametrize("emergency", [False, True])
+def test_hint_counts_when_its_key_left_by_schedule_and_not_when_it_leaked(flow: Flow, emergency: bool) -> None:
+    hint = id_token(flow)
+    with flow.gatepost.work() as work:
+        (rotate_in_emergency if emergency else rotate_key)(work, "RS256")
+    for _ in range(5):
+        flow.gatepost.clock.advance(12 * 3600)
+        assert is_signed_in(flow)
+    with flow.gatepost.work() as work:
+        remove_retired_keys(work)
+    answer = ask(flow, id_token_hint=hint, post_logout_redirect_uri=AFTER)
+    assert answer.headers.get("Location") == (None if emergency else AFTER)
+    assert is_signed_in(flow) == emergency
 
 
 def test_hint_counts_when_the_person_signed_in_again_since(flow: Flow) -> None:

@@ -85,7 +85,7 @@ def verify_id_token_hint(work: UnitOfWork, token: str) -> dict[str, Any]:
     Raises:
         InvalidToken: when it is no ID token of this issuer; an access token is none.
     """
-    decoded = jose.verify(token, signing_keys.published_keys(work))
+    decoded = jose.verify(token, signing_keys.hint_keys(work))
     is_ours = decoded.header.get("typ") == TYP and decoded.claims.get("iss") == work.settings.issuer
     # A signed userinfo or authorization response is a JWT of ours too.
     if not is_ours or not {"sub", "aud", "iat", "exp"} <= decoded.claims.keys():
