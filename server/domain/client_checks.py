@@ -233,12 +233,17 @@ def _check_has_key(client: Client, name: str, algorithms: tuple[str, ...], use: 
 
 
 def _check_subject(client: Client) -> None:
-    """A pairwise client whose redirect URIs are on several hosts names its sector (OpenID Connect Core §8.1)."""
+    """A pairwise client names its sector unless one host of its owner's stands for it (OpenID Connect Core §8.1).
+
+    Everybody's apps are on localhost: as one sector, their owners could tell that they know the same person.
+    """
     _check_one_of("subject_type", client.subject_type, SUBJECT_TYPES)
-    if client.subject_type == "pairwise" and client.sector_identifier_uri is None:
-        hosts = {urlsplit(uri).hostname for uri in client.redirect_uris}
-        if len(hosts) != 1 or None in hosts:
-            raise Invalid("sector_identifier_uri", "Pairwise subjects need it unless all redirect URIs have one host.")
+    if client.subject_type != "pairwise" or client.sector_identifier_uri is not None:
+        return
+    hosts = {urlsplit(uri).hostname for uri in client.redirect_uris}
+    if len(hosts) != 1 or any(redirect_uris.describe_target(uri)[0] != "web" for uri in client.redirect_uris):
+        reason = "Pairwise subjects need it unless all redirect URIs are on one host, and not on localhost."
+        raise Invalid("sector_identifier_uri", reason)
 
 
 def _check_request(client: Client) -> None:

@@ -64,5 +64,5 @@ def user_id_of(work: UnitOfWork, client: Client, subject: str) -> str | None:
 def sector_of(client: Client) -> str:
     """The host of the sector identifier URI, without one that of the redirect URIs, which is one (§8.1)."""
     named = client.sector_identifier_uri or next(iter(client.redirect_uris), "")
-    # A private-use URI has no host; such a client is a sector of its own.
+    # A private-use URI has no host, and localhost is nobody's: `client_checks.py` asks such clients for a sector's URI.
     return urlsplit(named).hostname or client.id

@@ -376,6 +376,33 @@ def test_pairwise_client_names_its_sector_when_its_hosts_do_not(
         assert caught.value.field == "sector_identifier_uri"
 
 
+@pytest.mark.spec("INV-13", "OpenID Connect Core §8.1")
+@pytest.mark.parametrize(
+    ("client_type", "uris"),
+    [
+        ("native", ("http://127.0.0.1/cb",)),
+        ("native", ("http://[::1]:9000/cb",)),
+        ("native", ("http://localhost:9000/cb",)),
+        ("native", ("http://127.0.0.1/cb", "http://127.0.0.1/other")),
+        ("native", ("https://localhost/cb",)),
+        ("web", ("https://localhost/cb",)),
+        ("native", ("com.example.app:/cb", "com.example.other:/cb")),
+    ],
+    ids=str,
+)
+def test_pairwise_client_names_its_sector_when_its_redirect_uris_are_on_nobodys_host(
+    work: UnitOfWork, client_type: ClientType, uris: tuple[str, ...]
+) -> None:
+    with pytest.raises(Invalid) as caught:
+        make_client(work, client_type, redirect_uris=uris, subject_type="pairwise")
+    assert caught.value.field == "sector_identifier_uri"
+    sector = "https://sector.example.com/file.json"
+    assert make_client(
+        work, client_type, redirect_uris=uris, subject_type="pairwise", sector_identifier_uri=sector
+    ).sector_identifier_uri
+    assert make_client(work, client_type, redirect_uris=uris).subject_type == "public"
+
+
 def test_subject_type_is_one_of_two(work: UnitOfWork) -> None:
     with pytest.raises(Invalid, match="public, pairwise"):
         make_client(work, subject_type="ephemeral")

@@ -96,6 +96,22 @@ def test_registration_is_refused_when_the_sector_cannot_be_told(
     assert response.get_json()["error"] == "invalid_client_metadata"
 
 
+@pytest.mark.spec("INV-13", "OpenID Connect Core §8.1")
+def test_two_apps_on_localhost_do_not_know_a_person_by_one_name(provider: Gatepost) -> None:
+    sectors = [f"https://{name}.example/clients.json" for name in ("one", "two")]
+    uris = [f"http://127.0.0.1/{number}" for number in range(2)]
+    native = {"application_type": "native", "subject_type": "pairwise"}
+    for uri in uris:
+        response = register(provider, redirect_uris=[uri], **native)
+        assert (response.status_code, response.get_json()["error"]) == (400, "invalid_client_metadata")
+    StoredPages(dict(zip(sectors, ([uri] for uri in uris), strict=True))).put_into(provider)
+    clients = [
+        relying_party(provider, redirect_uris=[uri], sector_identifier_uri=sector, **native)
+        for uri, sector in zip(uris, sectors, strict=True)
+    ]
+    assert len({subject(client) for client in clients}) == 2
+
+
 @pytest.mark.parametrize("page", ["no json", "{}", '"x"', "[5]", "[]", "null", "[" * 20000])
 @pytest.mark.spec("OpenID Connect Core §8.1", "INV-41")
 def test_registration_is_refused_when_the_sector_file_is_no_list_with_the_redirect_uris(
