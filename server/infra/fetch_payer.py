@@ -44,8 +44,10 @@ class Payer:
 
     def shares(self, *, in_all: int, for_client: int) -> Mapping[Hashable, int]:
         """What the account and the client in it may have at most."""
-        of_client = {} if self.client_id is None else {(self.account, "client", self.client_id): for_client}
-        return {self.account: in_all, **of_client}
+        shares: dict[Hashable, int] = {self.account: in_all}
+        if self.client_id is not None:
+            shares[self.account, "client", self.client_id] = for_client
+        return shares
 
 
 #: Whoever does not say who they are pays with the strangers.

@@ -31,6 +31,7 @@ from server.infra.fetch_budget import FetchBudget
 from server.infra.fetch_payer import ANYBODY, FetchFailed, FetchPostponed, Payer
 from server.infra.outbound_addresses import Address, FetchRefused, Target, check_fetchable, is_allowed, target_of
 from server.infra.outbound_sockets import Deadline, Received, resolve
+from server.infra.waiting_room import WaitingRoom
 
 __all__ = ["FetchFailed", "FetchPostponed", "FetchRefused", "OutboundHttp", "Payer", "check_fetchable"]
 
@@ -79,6 +80,7 @@ class OutboundHttp:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._budget = FetchBudget()
+        self._waiting_room = WaitingRoom()
 
     def get_json(self, url: str, *, maximum_bytes: int = MAXIMUM_BYTES, payer: Payer = ANYBODY) -> Any:
         """The JSON document at the URL.
@@ -120,7 +122,8 @@ class OutboundHttp:
     def post_form(self, url: str, fields: Mapping[str, str]) -> int:
         """Posts a form; the status of the answer, whose body is not read. Redirects are answers like others.
 
-        It has no budget and forgets its failures: the sender's own queue decides when to try again.
+        It has no budget, takes no place among those who wait, and forgets its failures: the sender's own queue decides
+        when to try again.
 
         Raises:
             FetchRefused: when policy rules the URL out; nothing was sent.
@@ -141,7 +144,9 @@ class OutboundHttp:
             return self._without_haste(lambda: self._send(target, request, read))
 
         wanted = (target.scheme, target.authority, target.resource, content_types, maximum_bytes)
-        found: bytes = self._budget.share(wanted, fetch)
+        # Whoever waits for the answer to another one's question waits, too.
+        with self._waiting_room.place(payer):
+            found: bytes = self._budget.share(wanted, fetch)
         return found
 
     def _without_haste(self, fetch: Callable[[], bytes]) -> bytes:

@@ -2,8 +2,7 @@
 
 A client that has a new key says so by naming a `kid` that is not known here; then its keys are fetched again. No URL is
 asked more often than every five seconds, whether it answers or not, and by one request at a time. While it does not
-answer, what it said within the last five minutes holds; so it does for
-a client that has had its share of fetches.
+answer, what it said within the last five minutes holds; so it does for a request that would be one too many to wait.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from typing import Any, Final, TypeAlias
 from server.infra.clock import Clock
 from server.infra.outbound_http import FetchFailed, FetchPostponed, FetchRefused, OutboundHttp, Payer
 from server.infra.turns import stepping_aside
+from server.infra.waiting_room import WaitingRoom
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,7 @@ class RemoteKeys:
         self._outbound_http, self._clock = outbound_http, clock
         self._by_url: dict[str, _Remembered] = {}
         self._lock = threading.Lock()
+        self._waiting_room = WaitingRoom()
 
     def known(self, url: str, *, fresh: bool = False) -> Keys | None:
         """What is remembered of `url`, at once; None when it has to be fetched.
@@ -88,7 +89,7 @@ class RemoteKeys:
         # Whoever waits gives its turn away first: the one who asks needs it to go on.
         with stepping_aside():
             try:
-                with remembered.asking:
+                with self._waiting_room.place(payer), remembered.asking:
                     keys = self._usable(remembered, fresh=fresh)
                     return self._ask(url, remembered, payer) if keys is None else keys
             except FetchPostponed as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
@@ -20,6 +21,7 @@ from server.infra import foreign_tokens, jose
 from server.infra.outbound_http import FetchFailed, FetchPostponed, FetchRefused, Payer
 from server.infra.remote_keys import AGAIN_SECONDS, CAPACITY, FRESH_SECONDS, STALE_SECONDS, RemoteKeys
 from server.infra.turns import turn
+from server.infra.waiting_room import PLACES_PER_CLIENT
 from tests.domain.factories import make_client
 from tests.support.application import Gatepost
 from tests.support.clock import FrozenClock
@@ -36,11 +38,13 @@ class Site:
         self.asked: list[str] = []
         self.payers: list[Payer] = []
         self.seconds = 0.0
+        #: How it spends them.
+        self.wait: Callable[[float], object] = time.sleep
 
     def get_json(self, url: str, *, payer: Payer) -> Any:
         self.asked.append(url)
         self.payers.append(payer)
-        time.sleep(self.seconds)
+        self.wait(self.seconds)
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -181,6 +185,28 @@ def test_one_request_asks_when_many_need_the_keys_at_once(remote: RemoteKeys, si
         found = list(executor.map(lambda _: get(remote), range(10)))
     assert found == [KEYS] * 10
     assert len(site.asked) == 1
+
+
+@pytest.mark.spec("F-08")
+def test_request_goes_on_with_what_is_remembered_when_it_would_be_one_too_many_to_wait(
+    remote: RemoteKeys, site: Site, clock: FrozenClock
+) -> None:
+    slow, payer, is_over = f"{URL}?slow", Payer("keys", "slow"), threading.Event()
+    remote.fetch(slow)
+    clock.advance(FRESH_SECONDS)
+    site.wait = lambda _: is_over.wait(10)
+    with ThreadPoolExecutor(PLACES_PER_CLIENT) as executor:
+        waiting = [executor.submit(remote.fetch, slow, payer=payer) for _ in range(PLACES_PER_CLIENT)]
+        while remote._waiting_room._taken[payer.account] < PLACES_PER_CLIENT:
+            time.sleep(0.01)
+        assert list(remote.fetch(slow, payer=payer)) == KEYS
+        with pytest.raises(KeysUnavailable):
+            remote.fetch(f"{URL}?unknown", payer=payer)
+        site.wait = time.sleep
+        assert list(remote.fetch(f"{URL}?unknown", payer=Payer("keys", "other"))) == KEYS
+        is_over.set()
+        assert [list(answer.result(10)) for answer in waiting] == [KEYS] * PLACES_PER_CLIENT
+    assert site.asked == [slow, slow, f"{URL}?unknown"]
 
 
 def test_others_are_served_while_keys_are_fetched(remote: RemoteKeys, site: Site) -> None:

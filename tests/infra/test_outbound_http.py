@@ -10,6 +10,7 @@ import gzip
 import itertools
 import logging
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,7 @@ from server.config import Settings
 from server.infra import outbound_http, outbound_sockets
 from server.infra.fetch_budget import OVER_ALL, PER_CLIENT, PER_HOST
 from server.infra.outbound_http import FetchFailed, FetchPostponed, FetchRefused, OutboundHttp, Payer
+from server.infra.waiting_room import PLACES_PER_CLIENT
 from tests.security.ssrf_corpus import INNER_ADDRESSES
 from tests.support.sites import Respond, Site, answer, site
 
@@ -532,6 +534,33 @@ def test_url_that_failed_is_left_alone_for_a_while_and_posts_are_tried_each_time
     assert found.connections == 1
     assert [out.post_form(found.url(), {}) for _ in range(3)] == [500, 500, 500]
     assert found.connections == 4
+
+
+@pytest.mark.spec("F-08")
+def test_request_is_refused_at_once_when_as_many_as_may_wait_for_silent_servers(plain: Callable[..., Site]) -> None:
+    is_over = threading.Event()
+
+    def silent(head: str, body: bytes) -> Iterator[bytes]:
+        is_over.wait(20)
+        yield JSON
+
+    found, out, mallory = plain(silent), outbound(outbound_timeout=20.0), Payer("pages", "mallory")
+    # Whether they ask or wait for another one's answer: seven URLs.
+    with ThreadPoolExecutor(PLACES_PER_CLIENT) as pool:
+        waiting = [pool.submit(out.get_json, found.url(f"/{n % 7}"), payer=mallory) for n in range(PLACES_PER_CLIENT)]
+        while out._waiting_room._taken[mallory.account] < PLACES_PER_CLIENT:
+            time.sleep(0.01)
+        start = time.monotonic()
+        for number in range(100):
+            with pytest.raises(FetchPostponed):
+                out.get_json(found.url(f"/{number}"), payer=mallory)
+        assert time.monotonic() - start < 1
+        other = plain(JSON)
+        assert out.get_json(other.url(), payer=Payer("pages", "other")) == {"keys": []}
+        assert [out.post_form(other.url(), {}) for _ in range(3)] == [200] * 3
+        is_over.set()
+        assert [answer.result(20) for answer in waiting] == [{"keys": []}] * PLACES_PER_CLIENT
+    assert out.get_json(found.url("/99"), payer=mallory) == {"keys": []}
 
 
 def test_one_instance_serves_many_threads(certificates: Path) -> None:
