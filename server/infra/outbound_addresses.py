@@ -28,6 +28,8 @@ _URL: Final = re.compile(
     r"(#[!$-;=?-\[\]_a-z~]*)?"
 )
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
+#: No escapes, no empty or dotted segments, no parameters.
+_PLAIN_PATH: Final = re.compile(r"/|(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?")
 #: What browsers read as the last part of an IPv4 address: `127.1`, `0x7f000001`, `2130706433`.
 _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
@@ -154,15 +156,40 @@ def _check_place(target: Target, settings: Settings) -> None:
         raise FetchRefused("The URL must name a public address.")
     if target.port not in settings.outbound_ports and not settings.outbound_allow_loopback:
         raise FetchRefused("The URL names a port that is not allowed.")
-    if _is_issuers_own(target, settings):
+    if _is_own(target, settings):
         raise FetchRefused("The URL must not be one of this server's own.")
 
 
-def _is_issuers_own(target: Target, settings: Settings) -> bool:
-    """Whether we would call ourselves, and wait for our own answer."""
-    own = urlsplit(settings.issuer)
-    own_port = own.port or _default_port(own.scheme)
-    return (target.host, target.port) == (own.hostname, own_port) and target.resource.startswith(f"{own.path}/")
+def _is_own(target: Target, settings: Settings) -> bool:
+    """Whether we would call ourselves, and wait for our own answer.
+
+    Other applications may live on our host when the issuer has a path. There only plain paths count as theirs: what
+    servers make of `%61`, `//` and `/../`, and which of them do, differs.
+    """
+    if not _is_our_host(target, settings):
+        return False
+    path = target.resource.partition("?")[0]
+    return not _PLAIN_PATH.fullmatch(path) or f"{path}/".lower().startswith(f"{settings.issuer_path}/".lower())
+
+
+def _is_our_host(target: Target, settings: Settings) -> bool:
+    """Whether the host is the issuer's, or one of the further ones under which Gatepost answers."""
+    issuer = urlsplit(settings.issuer)
+    return _is_named(issuer.netloc, target, _default_port(issuer.scheme)) or any(
+        _is_named(host, target) for host in settings.allowed_hosts
+    )
+
+
+def _is_named(authority: str, target: Target, default_port: int | None = None) -> bool:
+    """Whether `name:port` is where the target is; a name without a port and without a default is at any port."""
+    name, _, port = authority.partition(":") if "[" not in authority else authority[1:].partition("]")
+    wanted = int(port.lstrip(":")) if port.lstrip(":") else default_port
+    if wanted not in {None, target.port}:
+        return False
+    try:
+        return target.literal == ipaddress.ip_address(name)
+    except ValueError:
+        return target.host == name
 
 
 def is_allowed(address: Address, settings: Settings, *, is_loopback_only: bool = False) -> bool:

@@ -239,8 +239,54 @@ def test_own_url_is_refused_and_other_applications_of_the_host_are_not() -> None
     under_a_path = Settings(_env_file=None, issuer="https://example.com/auth")
     with pytest.raises(FetchRefused, match="own"):
         check_fetchable("https://example.com/auth/jwks", under_a_path)
-    check_fetchable("https://example.com/app/jwks", under_a_path)
-    check_fetchable("https://example.com/authority", under_a_path)
+    for path in ("/app/jwks", "/authority", "/app/", "/a-b/c_d~e/f.json?x=%61/../y", "", "/", "?/auth/x"):
+        check_fetchable(f"https://example.com{path}", under_a_path)
+    check_fetchable("https://example.com:8443/auth/jwks", under_a_path)
+
+
+@pytest.mark.spec("F-01")
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/auth",
+        "/auth?x",
+        "/auth/",
+        "/AUTH/jwks",
+        "/%61uth/jwks",
+        "/%2561uth/jwks",
+        "/auth%2fjwks",
+        "//auth/jwks",
+        "/app//auth/jwks",
+        "/./auth/jwks",
+        "/app/../auth/jwks",
+        "/app/%2e%2e/auth/jwks",
+        "/app;x/../auth/jwks",
+        "/auth;x/jwks",
+        "/.well-known/oauth-authorization-server/auth",
+    ],
+)
+def test_own_url_is_refused_however_it_is_spelled(path: str) -> None:
+    under_a_path = Settings(_env_file=None, issuer="https://example.com/auth", allowed_hosts=("inside.example.com",))
+    for host in ("example.com", "EXAMPLE.com:443", "inside.example.com:8443"):
+        with pytest.raises(FetchRefused, match="own"):
+            check_fetchable(f"https://{host}{path}", under_a_path)
+
+
+@pytest.mark.spec("F-01")
+def test_own_url_is_refused_under_every_host_that_is_allowed() -> None:
+    hosts = ("inside.example.com", "other.example.com:8443", "93.184.215.14", "[2606:4700:0::1111]:8443", "x.net:99999")
+    settings = settings_of(allowed_hosts=hosts)
+    for host in (
+        "inside.example.com",
+        "INSIDE.example.com:8443",
+        "other.example.com:8443",
+        "93.184.215.14:8443",
+        "[2606:4700::1111]:8443",
+    ):
+        with pytest.raises(FetchRefused, match="own"):
+            check_fetchable(f"https://{host}/jwks", settings)
+    for host in ("other.example.com", "[2606:4700::1111]", "93.184.215.15", "example.com", "x.net:8443"):
+        check_fetchable(f"https://{host}/jwks", settings)
 
 
 @pytest.mark.parametrize(
