@@ -6,19 +6,23 @@ another session, the person is asked first (§2): so nobody is signed out by a l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from urllib.parse import urlencode
 
 from server.domain.clients import Client, find_client
 from server.domain.unit_of_work import UnitOfWork
+from server.infra import secrets
 from server.infra.jose import InvalidToken
 from server.protocol.errors import InvalidRequest
 from server.protocol.request import Parameters
 from server.protocol.tokens.id_token import verify_id_token_hint
 
-#: What a request is made of; `logout_hint` and `ui_locales` are taken and have no effect.
-PARAMETERS: Final = ("id_token_hint", "client_id", "post_logout_redirect_uri", "state", "logout_hint", "ui_locales")
+#: Where a posted hint is remembered while the browser comes again: the token itself tells who the person is, and stands in
+#: no address of ours.
+PROOF: Final = "proof"
+_PROOF_SECONDS: Final = 120
+_PROOF_CONTEXT: Final = "gatepost end session proof"
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ class EndSessionRequest:
 
 
 def check_request(work: UnitOfWork, parameters: Parameters) -> EndSessionRequest:
-    """Checks what a client, or anybody, asks (§2, §3).
+    """Checks what a client, or anybody, asks (§2, §3); `logout_hint` and `ui_locales` are taken and have no effect.
 
     Raises:
         InvalidRequest: when the request contradicts itself or names a URI that its client did not register.
@@ -74,6 +78,29 @@ def check_request(work: UnitOfWork, parameters: Parameters) -> EndSessionRequest
         error.client = client
         raise error
     return EndSessionRequest(client, claims.get("sid"), redirect_uri, parameters.get("state"))
+
+
+def prove(work: UnitOfWork, asked: EndSessionRequest) -> str | None:
+    """What stands for the hint of a request when it comes again within two minutes; None when there was no hint."""
+    if asked.client is None or asked.sid is None:
+        return None
+    told = f"{asked.sid}.{int(work.now.timestamp()) + _PROOF_SECONDS}"
+    return f"{told}.{_seal(work, asked.client, told)}"
+
+
+def with_proof(work: UnitOfWork, asked: EndSessionRequest, proof: str | None) -> EndSessionRequest:
+    """The request with the session of the hint that the proof stands for; as it is, when it is none or too old."""
+    parts = (proof or "").split(".")
+    if asked.client is None or asked.sid is not None or len(parts) != 3:
+        return asked
+    sid, until, seal = parts
+    if not secrets.equal(seal, _seal(work, asked.client, f"{sid}.{until}")) or work.now.timestamp() >= int(until):
+        return asked
+    return replace(asked, sid=sid)
+
+
+def _seal(work: UnitOfWork, client: Client, told: str) -> str:
+    return secrets.derived_secret(work.runtime.keyring.derive_key(_PROOF_CONTEXT), f"{told}.{client.id}")
 
 
 def _client_of(work: UnitOfWork, named: str | None, audience: str | None) -> Client | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
 import pytest
 from sqlalchemy import select
@@ -65,6 +65,74 @@ def test_browser_goes_back_with_the_state_when_the_client_shows_its_id_token(flo
     assert not is_signed_in(flow)
     (row,) = flow.gatepost.audit_rows("session.ended")
     assert (row.actor_kind, row.actor_id) == ("user", row.user_id)
+
+
+@pytest.fixture
+def posted(flow: Flow) -> tuple[str, dict[str, str]]:
+    """An ID token, and what the browser is sent with after a client has posted it."""
+    hint = id_token(flow)
+    form = {"id_token_hint": hint, "post_logout_redirect_uri": AFTER, "state": STATE, "logout_hint": "ada"}
+    location = flow.gatepost.browser().post("/logout", data=form).headers["Location"]
+    path, _, query = location.partition("?")
+    assert path == "/logout"
+    return hint, dict(parse_qsl(query))
+
+
+@pytest.mark.spec("INV-22")
+def test_id_token_stands_in_no_address_when_it_was_posted(flow: Flow, posted: tuple[str, dict[str, str]]) -> None:
+    hint, query = posted
+    sid = jwt_claims(hint)["sid"]
+    proof = query.pop("proof")
+    assert query == {"client_id": flow.client.id, "post_logout_redirect_uri": AFTER, "state": STATE}
+    assert proof.startswith(f"{sid}.")
+    assert not any(part in proof for part in hint.split("."))
+    assert ask(flow, **query, proof=proof).headers["Location"] == f"{AFTER}?state={STATE}"
+    assert not is_signed_in(flow)
+
+
+def test_posted_hint_is_remembered_for_two_minutes(flow: Flow, posted: tuple[str, dict[str, str]]) -> None:
+    flow.gatepost.clock.advance(121)
+    assert 'id="logout-confirm"' in ask(flow, **posted[1]).text
+    assert is_signed_in(flow)
+
+
+@pytest.mark.parametrize(
+    "change", ["session", "time", "client", "seal", "nothing", "one part", "four parts", "letters"]
+)
+@pytest.mark.spec("TK-31")
+def test_person_is_asked_when_what_stands_for_the_hint_was_changed(
+    flow: Flow, posted: tuple[str, dict[str, str]], change: str
+) -> None:
+    flow.gatepost.add_client(client_id="another", post_logout_redirect_uris=(AFTER,))
+    query = posted[1]
+    sid, until, seal = query["proof"].split(".")
+    changed = {
+        "session": f"{sid[:-1]}x.{until}.{seal}",
+        "time": f"{sid}.{int(until) + 1}.{seal}",
+        "seal": f"{sid}.{until}.{'A' * len(seal)}",
+        "nothing": "",
+        "one part": seal,
+        "four parts": f"{sid}.{until}.{seal}.x",
+        "letters": f"{sid}.x.é",
+    }
+    query["proof"] = changed.get(change, query["proof"])
+    query["client_id"] = "another" if change == "client" else query["client_id"]
+    assert 'id="logout-confirm"' in ask(flow, **query).text
+    assert is_signed_in(flow)
+
+
+def test_what_stands_for_a_hint_is_not_renewed_when_it_is_posted(
+    flow: Flow, posted: tuple[str, dict[str, str]]
+) -> None:
+    answer = flow.gatepost.browser().post("/logout", data=posted[1])
+    assert "proof" not in answer.headers["Location"]
+
+
+def test_error_is_shown_at_once_when_a_posted_request_is_wrong(flow: Flow) -> None:
+    form = {"id_token_hint": id_token(flow), "post_logout_redirect_uri": "https://evil.test/"}
+    answer = flow.gatepost.browser().post("/logout", data=form)
+    assert answer.status_code == 400
+    assert 'id="error-page"' in answer.text
 
 
 def test_no_state_comes_back_when_none_was_sent(flow: Flow) -> None:

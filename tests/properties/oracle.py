@@ -19,7 +19,7 @@ ERROR_CHARACTERS = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]*")
 CANARY = "zq9x"
 #: What the pages mean to show again, escaped: the address that was typed, and `state` on its way to the client.
 _SHOWN_AGAIN = re.compile(r'<input\b[^>]*\bname="(?:username|state)"[^>]*>')
-_SIGN_OUT = {"id_token_hint", "client_id", "post_logout_redirect_uri", "state", "logout_hint", "ui_locales"}
+_SIGN_OUT = {"client_id", "post_logout_redirect_uri", "state"}
 _DESCRIPTION = re.compile(r"<dt>Description</dt><dd>(.*?)</dd>", re.DOTALL)
 _FIELD = re.compile(r'<input type="hidden" name="([^"]*)" value="([^"]*)">')
 _FORM = re.compile(r'<form method="post" action="([^"]*)" id="form-post">')
@@ -93,7 +93,7 @@ def _searched(response: TestResponse) -> str:
     headers = []
     for name, value in response.headers:
         base, _, query = _taken_apart(value) if name == "Location" else (value, "", "")
-        # A posted sign-out comes again as a GET, with the cookie; what is sent back then is the request itself.
+        # A posted sign-out comes again as a GET, with the cookie; what is sent back then is the request, but its hint.
         own = _SIGN_OUT if base.endswith("/logout") else {"state"}
         rest = [pair for pair in parse_qsl(query, keep_blank_values=True) if pair[0] not in own]
         headers.append(f"{name}: {base} {rest}")

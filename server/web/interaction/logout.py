@@ -18,7 +18,7 @@ from server.domain.browsers import Browser
 from server.domain.clients import Client
 from server.domain.errors import Denied
 from server.domain.sessions import Session
-from server.protocol.end_session import PARAMETERS, EndSessionRequest, check_request
+from server.protocol.end_session import PROOF, EndSessionRequest, check_request, prove, with_proof
 from server.protocol.errors import InvalidRequest
 from server.protocol.request import FORM, Parameters
 from server.protocol.session_management import origin_of
@@ -49,9 +49,8 @@ class Frame:
 def show_logout() -> Response:
     """Signs out at once when the client proves whose session it means; asks otherwise; tells who is not signed in."""
     try:
-        asked = check_request(
-            current_work(), Parameters.decode_bytes(request.environ.get("QUERY_STRING", "").encode("latin-1"))
-        )
+        parameters = Parameters.decode_bytes(request.environ.get("QUERY_STRING", "").encode("latin-1"))
+        asked = with_proof(current_work(), check_request(current_work(), parameters), parameters.get(PROOF))
     except InvalidRequest as error:
         return _refuse(error)
     people = signed_in_users()
@@ -75,7 +74,7 @@ def show_logout() -> Response:
 def submit_logout() -> Response:
     """Our own form: ends every session of this browser, or none. A client's form comes without our cookie.
 
-    It is `SameSite=Lax`: the browser sends it when the client's request comes again as a GET.
+    It is `SameSite=Lax`: the browser sends it when the client's request comes again as a GET, without the ID token.
     """
     body = request.get_data(cache=True)
     if not any(name in request.form for name in _OWN_FIELDS):
@@ -103,11 +102,11 @@ def _ask_again(body: bytes) -> Response:
     try:
         if body and request.mimetype != FORM:
             raise InvalidRequest(f"The body must be {FORM}.")
-        parameters = Parameters.decode_bytes(body)
-        parameters.check_not_repeated()
+        asked = check_request(current_work(), Parameters.decode_bytes(body))
     except InvalidRequest as error:
         return _refuse(error)
-    known = {name: value for name in PARAMETERS if (value := parameters.get(name)) is not None}
+    proof = prove(current_work(), asked)
+    known = asked.as_fields() | ({PROOF: proof} if proof is not None else {})
     return redirect_to(page_url("logout") + (f"?{urlencode(known)}" if known else ""))
 
 
