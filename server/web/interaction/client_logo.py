@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
+from datetime import datetime
 from typing import Final
 
 from flask import abort
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 
 _MAXIMUM_BYTES: Final = 128 * 1024
 _KEPT_LOGOS: Final = 50
+#: For so long an image is kept, here and in browsers.
 _MAX_AGE: Final = 86400
 #: By how a file begins, whatever it calls itself. No SVG: it is a document with scripts.
 _TYPES: Final = (
@@ -28,7 +30,8 @@ _TYPES: Final = (
     (b"GIF87a", "image/gif"),
     (b"GIF89a", "image/gif"),
 )
-_kept: OrderedDict[str, bytes] = OrderedDict()
+#: By URL: when it was fetched, and what was there.
+_kept: OrderedDict[str, tuple[datetime, bytes]] = OrderedDict()
 _lock = threading.Lock()
 
 
@@ -52,22 +55,33 @@ def client_logo(client_id: str) -> Response:
 
 
 def _image(url: str, payer: Payer) -> bytes | None:
-    with _lock:
-        if url in _kept:
-            _kept.move_to_end(url)
-            return _kept[url]
+    runtime = current_gatepost().runtime
+    image = _kept_image(url, runtime.clock.now())
+    if image is not None:
+        return image
     try:
         with stepping_aside():
-            outbound_http = current_gatepost().runtime.outbound_http
-            image = outbound_http.get_bytes(url, maximum_bytes=_MAXIMUM_BYTES, payer=payer)
+            image = runtime.outbound_http.get_bytes(url, maximum_bytes=_MAXIMUM_BYTES, payer=payer)
     except (FetchRefused, FetchFailed) as error:
         log.info("a client's logo cannot be had: %s", error)
         return None
     with _lock:
-        _kept[url] = image
+        _kept[url] = runtime.clock.now(), image
         while len(_kept) > _KEPT_LOGOS:
             _kept.popitem(last=False)
     return image
+
+
+def _kept_image(url: str, now: datetime) -> bytes | None:
+    """What is kept of the URL, for a day: its owner may have changed it, or withdrawn it."""
+    with _lock:
+        fetched_at, image = _kept.get(url, (now, None))
+        if not 0 <= (now - fetched_at).total_seconds() < _MAX_AGE:
+            del _kept[url]
+            return None
+        if image is not None:
+            _kept.move_to_end(url)
+        return image
 
 
 def _type_of(image: bytes) -> str | None:

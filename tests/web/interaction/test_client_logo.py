@@ -92,9 +92,26 @@ def test_nothing_is_asked_when_the_client_has_no_logo_or_is_none(flow: Flow) -> 
     assert pages.asked == 0
 
 
+@pytest.mark.spec("F-06")
+def test_image_is_asked_for_again_when_it_is_a_day_old(flow: Flow) -> None:
+    pages, gif = serve(flow, PNG), b"GIF89a...."
+    for answer, seconds, shown, asked in (
+        (PNG, 0, PNG, 1),
+        (gif, 86399, PNG, 1),
+        (gif, 1, gif, 2),
+        (PNG, -3600, PNG, 3),
+        (None, 86400, None, 4),
+        (gif, 1, gif, 5),
+    ):
+        pages.answer = answer
+        flow.gatepost.clock.advance(seconds)
+        response = flow.browser.get(f"/client-logo/{flow.client.id}")
+        assert (response.data if response.status_code == 200 else None, pages.asked) == (shown, asked)
+
+
 def test_few_logos_are_kept_when_there_are_many(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_logo, "_KEPT_LOGOS", 1)
-    client_logo._kept["https://other.example/logo.png"] = PNG
+    client_logo._kept["https://other.example/logo.png"] = (flow.gatepost.clock.now(), PNG)
     serve(flow, PNG)
     assert flow.browser.get(f"/client-logo/{flow.client.id}").status_code == 200
     assert list(client_logo._kept) == [LOGO]
