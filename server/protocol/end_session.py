@@ -18,8 +18,8 @@ from server.protocol.errors import InvalidRequest
 from server.protocol.request import Parameters
 from server.protocol.tokens.id_token import verify_id_token_hint
 
-#: Where a posted hint is remembered while the browser comes again: the token itself tells who the person is, and stands in
-#: no address of ours.
+#: Where a posted hint is remembered while the browser comes again: the token itself tells who the person is, and stands
+#: in no address of ours.
 PROOF: Final = "proof"
 _PROOF_SECONDS: Final = 120
 _PROOF_CONTEXT: Final = "gatepost end session proof"

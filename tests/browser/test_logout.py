@@ -238,5 +238,8 @@ def test_every_page_of_signing_out_is_accessible_when_seen(
     page.click("#logout-confirm", no_wait_after=True)
     page.wait_for_selector("#frontchannel-continue")
     check("frames")
+    page.goto(f"{server.url('/logout')}?{urlencode(query)}")
+    page.wait_for_selector("#go-on")
+    check("onward")
     context.close()
     assert faults == []

@@ -378,6 +378,32 @@ def test_browser_goes_back_when_nobody_is_signed_in_any_more(flow: Flow) -> None
     assert stranger.headers["Location"] == "/signed-out"
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("state", [None, "x"])
+@pytest.mark.spec("RP-Initiated Logout 1.0 §3")
+@pytest.mark.spec("TK-31", "C-09")
+def test_browser_is_sent_nowhere_when_nobody_is_signed_in_and_nothing_proves_who_asks(
+    flow: Flow, method: str, state: str | None
+) -> None:
+    """Whoever registers a client may write such a link: it would be our name in front of any address."""
+    more = {"state": state} if state else {}
+    page = ask(flow, method, client_id=flow.client.id, post_logout_redirect_uri=AFTER, **more)
+    assert page.status_code == 200
+    assert 'id="logged-out"' in page.text
+    assert "Go on to <bdi>https://app.example</bdi>" in page.text
+    assert f'href="{AFTER}{"?state=x" if state else ""}"' in page.text
+    assert "http-equiv" not in page.text
+    assert "Sample app" not in page.text
+
+
+def test_app_on_the_device_is_called_by_its_scheme_when_a_link_leads_there(gatepost: Gatepost) -> None:
+    uri = "com.example.app:/bye"
+    flow = flow_of(gatepost, "native", redirect_uris=("com.example.app:/cb",), post_logout_redirect_uris=(uri,))
+    page = ask(flow, client_id=flow.client.id, post_logout_redirect_uri=uri)
+    assert "Go on to <bdi>com.example.app</bdi>" in page.text
+    assert f'href="{uri}"' in page.text
+
+
 def test_nothing_happens_when_only_the_head_is_asked_for(flow: Flow) -> None:
     query = urlencode({"id_token_hint": id_token(flow)})
     flow.browser.head(f"/logout?{query}")

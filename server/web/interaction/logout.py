@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from flask import request
 from flask.wrappers import Response
 
-from server.domain import logout, sessions
+from server.domain import logout, redirect_uris, sessions
 from server.domain.browsers import Browser
 from server.domain.clients import Client
 from server.domain.errors import Denied
@@ -45,6 +45,14 @@ class Frame:
     url: str
 
 
+@dataclass(frozen=True)
+class Onward:
+    """Where somebody wants the person to go, and how that is called on a page."""
+
+    place: str
+    url: str
+
+
 @in_transaction
 def show_logout() -> Response:
     """Signs out at once when the client proves whose session it means; asks otherwise; tells who is not signed in."""
@@ -58,7 +66,7 @@ def show_logout() -> Response:
     if meant is not None and any(meant.user_id == user.id for user in people):
         return _sign_out([meant], asked)
     if not people:
-        return _go_on(asked, _just_ended())
+        return _offer_to_go_on(asked) if asked.target and asked.sid is None else _go_on(asked, _just_ended())
     return render(
         "interaction/logout.html",
         people=[person(user) for user in people],
@@ -95,7 +103,7 @@ def submit_logout() -> Response:
 
 def show_signed_out() -> Response:
     """The end."""
-    return render("interaction/signed_out.html", application=None)
+    return _signed_out()
 
 
 def _ask_again(body: bytes) -> Response:
@@ -170,8 +178,18 @@ def _go_on(asked: EndSessionRequest, ended: Collection[str]) -> Response:
         frames(sorted({origin_of(frame.url) for frame in shown}))
         return render("interaction/frontchannel_logout.html", frames=shown, target=target)
     if asked.target is None and asked.client is not None and asked.client.client_uri is not None:
-        return render("interaction/signed_out.html", application=_application_of(asked.client))
+        return _signed_out(_application_of(asked.client))
     return redirect_to(target)
+
+
+def _offer_to_go_on(asked: EndSessionRequest) -> Response:
+    """A link to where a request wants to go that nothing proves: nobody was asked, so nobody is sent (§3)."""
+    _, place = redirect_uris.describe_target(asked.redirect_uri or "")
+    return _signed_out(onward=Onward(place, asked.target or ""))
+
+
+def _signed_out(back_to: Application | None = None, onward: Onward | None = None) -> Response:
+    return render("interaction/signed_out.html", application=back_to, onward=onward)
 
 
 def _frames(ended: Collection[str]) -> list[Frame]:
