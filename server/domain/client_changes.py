@@ -11,9 +11,10 @@ from server.domain.audit_events import AuditEvent
 from server.domain.client_registration import ClientMetadata
 from server.domain.client_secrets import CLIENT_SECRET_JWT, needs_secret, rotate_client_secret
 from server.domain.clients import Client, lock_client
-from server.domain.errors import NotFound
+from server.domain.errors import Invalid, NotFound
 from server.domain.policy.client_metadata import MEMBERS, OWN_MEMBERS
 from server.domain.registration_tokens import revoke_registration_token
+from server.domain.subjects import sector_of
 from server.domain.unit_of_work import UnitOfWork
 
 
@@ -36,7 +37,12 @@ def replace_metadata(work: UnitOfWork, client: Client, prepared: Client) -> str 
 
     Returns:
         A new secret, shown this once, when the client needs one that it has not.
+
+    Raises:
+        Invalid: when it would become another sector's: with tokens it has it could learn what that calls people.
     """
+    if prepared.subject_type == "pairwise" and sector_of(client) != sector_of(prepared):
+        raise Invalid("redirect_uris", "The sector of pairwise subjects cannot change; register another client.")
     type_before = client.client_type
     secret = _change(work, client, prepared, (*MEMBERS, "client_type"))
     if client.client_type != type_before:

@@ -11,7 +11,8 @@ import pytest
 
 from server.domain.clients import find_client
 from server.infra import jose
-from server.protocol.authorization.checks import AuthorizationContext, proven_client, run_checks
+from server.protocol.authorization.checks import run_checks
+from server.protocol.authorization.context import AuthorizationContext, proven_client
 from server.protocol.authorization.response_modes import (
     AuthorizationResponse,
     FormPost,

@@ -7,8 +7,7 @@ Until client and redirect URI are proven, an error is shown to the person and ne
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from server.domain import redirect_uris, scopes
 from server.domain.clients import Client, find_client, find_client_anew
@@ -18,7 +17,8 @@ from server.domain.usability import is_usable
 from server.infra.jose import InvalidToken
 from server.protocol import pkce
 from server.protocol.authorization import request_object
-from server.protocol.authorization.claims_request import NO_CLAIMS, ClaimsRequest, parse_claims_request
+from server.protocol.authorization.claims_request import parse_claims_request
+from server.protocol.authorization.context import AuthorizationContext, proven_client
 from server.protocol.authorization.response_modes import RESPONSE_MODES
 from server.protocol.authorization.response_types import (
     default_mode,
@@ -34,7 +34,6 @@ from server.protocol.errors import (
     UnauthorizedClient,
     UnsupportedResponseType,
 )
-from server.protocol.request import Parameters
 from server.protocol.tokens.id_token import verify_id_token_hint
 
 PROMPTS: Final = ("none", "login", "consent", "select_account")
@@ -43,47 +42,6 @@ _MAXIMUM_CHARACTERS: Final = 4000
 _KEPT: Final = ("scope", "state", "nonce", "login_hint", "acr_values", "claims")
 _MAXIMUM_MAX_AGE: Final = 10 * 365 * 86400
 _MAXIMUM_ACR_VALUES: Final = 20
-
-
-@dataclass
-class AuthorizationContext:
-    """One request on its way down the table, and what the checks have found so far."""
-
-    work: UnitOfWork
-    parameters: Parameters
-    client: Client | None = None
-    redirect_uri: str | None = None
-    response_type: str = ""
-    response_mode: str = "query"
-    scope_set: frozenset[str] = frozenset()
-    code_challenge: str | None = None
-    prompts: frozenset[str] = frozenset()
-    max_age: int | None = None
-    #: The one person that will do, by the id of their account.
-    hint_subject: str | None = None
-    acr_values: tuple[str, ...] = ()
-    is_acr_essential: bool = False
-    claims: ClaimsRequest = NO_CLAIMS
-
-    def as_stored(self) -> dict[str, Any]:
-        """What the parked request keeps: checked values only."""
-        return {
-            "response_type": self.response_type,
-            "response_mode": self.response_mode,
-            "redirect_uri": self.redirect_uri,
-            "state": self.parameters.get("state"),
-            "nonce": self.parameters.get("nonce"),
-            "scope": scopes.format_scopes(self.scope_set),
-            "code_challenge": self.code_challenge,
-            "prompt": sorted(self.prompts),
-            "max_age": self.max_age,
-            "hint_subject": self.hint_subject,
-            "login_hint": self.parameters.get("login_hint"),
-            "acr_values": list(self.acr_values),
-            "is_acr_essential": self.is_acr_essential,
-            "claims": self.claims.as_stored(),
-            "claims_scopes": sorted(self.claims.scopes),
-        }
 
 
 def check_client(context: AuthorizationContext) -> None:
@@ -294,10 +252,3 @@ def run_checks(context: AuthorizationContext) -> None:
     """Runs the table top to bottom; the first fault ends it."""
     for check in CHECKS:
         check(context)
-
-
-def proven_client(context: AuthorizationContext) -> Client:
-    """The client, which stands first in the table."""
-    if context.client is None:
-        raise InvalidRequest("client_id is missing.", parameter="client_id")
-    return context.client

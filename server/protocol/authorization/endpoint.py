@@ -24,7 +24,8 @@ from server.domain.sessions import Session
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.usability import is_usable
 from server.protocol.authorization.answer import issue_answer
-from server.protocol.authorization.checks import AuthorizationContext, proven_client, run_checks
+from server.protocol.authorization.checks import run_checks
+from server.protocol.authorization.context import AuthorizationContext, proven_client
 from server.protocol.authorization.prompt import Progress, Step, next_step
 from server.protocol.authorization.response_modes import AuthorizationResponse, encode_error, encode_response
 from server.protocol.errors import AccessDenied, InvalidRequest, ProtocolError, UnauthorizedClient

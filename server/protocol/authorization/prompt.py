@@ -114,8 +114,10 @@ def _sign_in(request: AuthorizationRequest, session: Session | None) -> SignIn |
 
 def _asks_consent(work: UnitOfWork, request: AuthorizationRequest, client: Client, session: Session) -> bool:
     kind, _ = redirect_uris.describe_target(request.parameters["redirect_uri"])
-    # A confidential client proves itself when it redeems a code; tokens in the answer itself are whoever's gets it.
-    proves_itself = not client.is_public and default_mode(request.parameters["response_type"]) == "query"
+    # A confidential client proves itself when it redeems a code; tokens in the answer itself are whoever's gets it, and
+    # on a person's device that may be any program.
+    gets_tokens = default_mode(request.parameters["response_type"]) == "fragment"
+    proves_itself = not client.is_public and not (client.is_native and gets_tokens)
     question = ConsentQuestion(
         asked=request.asked_scopes,
         remembered=consents.remembered_scopes(work, session.user_id, client.id),
