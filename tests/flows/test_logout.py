@@ -13,7 +13,7 @@ from werkzeug.test import TestResponse
 from server.domain import signing_keys
 from server.domain.key_rotation import remove_retired_keys, rotate_in_emergency, rotate_key
 from server.domain.outbox import OutboxMessage
-from server.infra import jose
+from server.infra import jose, jwe
 from tests.support.application import Gatepost
 from tests.support.flow import Flow, answer_of, flow_of, form_fields, jwt_claims, session_id_of
 
@@ -167,6 +167,38 @@ def test_hint_counts_when_its_key_left_by_schedule_and_not_when_it_leaked(flow: 
     answer = ask(flow, id_token_hint=hint, post_logout_redirect_uri=AFTER)
     assert answer.headers.get("Location") == (None if emergency else AFTER)
     assert is_signed_in(flow) == emergency
+
+
+def encrypted(gatepost: Gatepost, token: str, alg: str) -> str:
+    """A token as somebody encrypts it to this server."""
+    with gatepost.work() as work:
+        return jwe.encrypt(token, signing_keys.jwk_set(work), alg, "A256GCM")
+
+
+@pytest.mark.parametrize("alg", jwe.DECRYPTION_ALGORITHMS)
+@pytest.mark.spec("OpenID Connect Core §3.1.2.1")
+def test_hint_counts_when_the_client_encrypted_it_to_us(flow: Flow, alg: str) -> None:
+    hint = encrypted(flow.gatepost, id_token(flow), alg)
+    assert "code" in answer_of(flow.authorize(prompt="none", id_token_hint=hint).headers["Location"])
+    assert ask(flow, id_token_hint=hint, post_logout_redirect_uri=AFTER).headers["Location"] == AFTER
+    assert not is_signed_in(flow)
+
+
+@pytest.mark.parametrize("what", ["forged", "access token", "of no form", "cut short"])
+@pytest.mark.spec("TK-31")
+def test_person_is_asked_when_what_was_encrypted_to_us_is_no_id_token(flow: Flow, what: str) -> None:
+    tokens = flow.tokens()
+    inside = {
+        "forged": tokens["id_token"][:-9] + "A" * 9,
+        "access token": tokens["access_token"],
+        "of no form": "x",
+        "cut short": tokens["id_token"],
+    }
+    hint = encrypted(flow.gatepost, inside[what], "ECDH-ES")
+    page = ask(flow, id_token_hint=hint[:-9] if what == "cut short" else hint, post_logout_redirect_uri=AFTER)
+    assert 'id="logout-confirm"' in page.text
+    assert AFTER not in page.text
+    assert is_signed_in(flow)
 
 
 def test_hint_counts_when_the_person_signed_in_again_since(flow: Flow) -> None:

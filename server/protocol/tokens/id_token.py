@@ -13,7 +13,7 @@ from server.domain.logout import sid_of
 from server.domain.subjects import subject_of
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import User
-from server.infra import jose
+from server.infra import jose, jwe
 from server.protocol.tokens.access_token import Issuance
 from server.protocol.tokens.signed_response import TYP, sign_response
 
@@ -80,12 +80,16 @@ def _claims_about(authorized: Authorized, beside: Beside) -> dict[str, Any]:
 
 
 def verify_id_token_hint(work: UnitOfWork, token: str) -> dict[str, Any]:
-    """The claims of an ID token of ours that came back as a hint; it may have expired (§3.1.2.1).
+    """The claims of an ID token of ours that came back as a hint (§3.1.2.1).
+
+    It may have expired, and a client that got it encrypted may have encrypted it to us.
 
     Raises:
         InvalidToken: when it is no ID token of this issuer; an access token is none.
     """
-    decoded = jose.verify(token, signing_keys.hint_keys(work))
+    is_encrypted = token.count(".") == 4
+    signed = jwe.decrypt(token, signing_keys.decryption_keys(work)) if is_encrypted else token
+    decoded = jose.verify(signed, signing_keys.hint_keys(work))
     is_ours = decoded.header.get("typ") == TYP and decoded.claims.get("iss") == work.settings.issuer
     # A signed userinfo or authorization response is a JWT of ours too.
     if not is_ours or not {"sub", "aud", "iat", "exp"} <= decoded.claims.keys():
