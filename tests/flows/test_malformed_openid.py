@@ -40,6 +40,8 @@ from tests.support.relying_party import (
 )
 from tests.support.stored_pages import StoredPages
 
+pytestmark = pytest.mark.slow
+
 MARK = "zq9hostile"
 PAGE = "https://app.example/request.jwt"
 GOODBYE = "https://app.example/bye"

@@ -302,7 +302,8 @@ def _metadata() -> dict[str, Any]:
 
 def _managed(world: World, method: str) -> Parts:
     """A request about a registration of its own, which nobody misses when it is gone."""
-    told = relying_party(world.gatepost).registration
+    # In the sector that it will be in: a pairwise client stays in its own.
+    told = relying_party(world.gatepost, redirect_uris=_metadata()["redirect_uris"]).registration
     headers = [("Authorization", f"Bearer {told['registration_access_token']}")]
     parts = Parts(method, f"/oauth/register/{told['client_id']}", headers=headers)
     if method == "PUT":
