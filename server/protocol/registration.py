@@ -118,7 +118,8 @@ def replace_registration(work: UnitOfWork, client_id: str, authorization: str | 
     token = rotate_registration_token(work, client_id, presented)
     if token is None:
         raise _bad_token(work)
-    secret = replace_metadata(work, client, prepared)
+    with _as_refusal():
+        secret = replace_metadata(work, client, prepared)
     return EndpointResponse(200, _describe(work, client, token, secret), [])
 
 

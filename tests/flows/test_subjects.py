@@ -223,7 +223,8 @@ def test_another_sectors_name_is_not_learnt_when_a_client_moves_its_redirect_uri
     document = {name: value for name, value in mover.registration.items() if name not in own}
     headers = {"Authorization": f"Bearer {mover.registration['registration_access_token']}"}
     path = f"/oauth/register/{mover.client.id}"
-    mover.browser.put(path, json={**document, "redirect_uris": [ONE]}, headers=headers)
+    refused = mover.browser.put(path, json={**document, "redirect_uris": [ONE]}, headers=headers)
+    assert (refused.status_code, refused.get_json()["error"]) == (400, "invalid_redirect_uri")
     told = [mover.userinfo(tokens["access_token"]).get_json(), mover.refresh(tokens["refresh_token"]).get_json()]
     if "id_token" in told[1]:
         told.append(mover.read(told[1]["id_token"]).claims)
