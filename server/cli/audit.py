@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from server.cli.console import json_option, operator_work, show_table
-from server.domain.audit_chain import Checkpoint, Progress, find_fault, find_head, seal, sealed_rows
+from server.domain.audit_chain import Checkpoint, Progress, find_fault, find_head, may_be_more, seal, sealed_rows
 from server.domain.audit_events import AuditEvent
 from server.domain.audit_log import list_recent, record
 from server.domain.unit_of_work import UnitOfWork
@@ -108,10 +108,10 @@ def verify(against: Path | None) -> None:
 
 
 def _seal_all() -> None:
-    count = 1
-    while count:
+    is_more_due = True
+    while is_more_due:
         with operator_work() as work:
-            count = seal(work, wait=True)
+            is_more_due = may_be_more(work, seal(work, wait=True))
 
 
 @contextmanager

@@ -33,4 +33,4 @@ def _seal_audit_rows() -> None:
     is_more_due = True
     while is_more_due:
         with operator_work() as work:
-            is_more_due = audit_chain.seal(work, wait=True) > 0
+            is_more_due = audit_chain.may_be_more(work, audit_chain.seal(work, wait=True))

@@ -89,7 +89,7 @@ class Fault:
 
 
 def seal(work: UnitOfWork, *, wait: bool = False) -> int:
-    """Seals a batch of rows; returns how many. Call it again, in another transaction, until there are none.
+    """Seals a batch of rows; returns how many. Call it again, in another transaction, while `may_be_more` says so.
 
     When somebody else is sealing, there is nothing to do; with `wait`, their turn is waited for.
     """
@@ -106,6 +106,11 @@ def seal(work: UnitOfWork, *, wait: bool = False) -> int:
     if seals:
         work.db.execute(_INSERT, seals)
     return len(seals)
+
+
+def may_be_more(work: UnitOfWork, sealed: int) -> bool:
+    """Whether the batch was a full one. Who asks for an empty one instead has no end while others write."""
+    return sealed >= _BATCH[_dialect(work)]
 
 
 def find_head(work: UnitOfWork) -> Checkpoint | None:

@@ -97,11 +97,12 @@ class Sweeper(threading.Thread):
                 size = _next_size(size, time.monotonic() - began)
         return total
 
-    def _seal(self, engine: Engine) -> int:
+    def _seal(self, engine: Engine) -> bool:
         with Session(engine) as db:
-            count = audit_chain.seal(UnitOfWork.begin(self._runtime, db, _SYSTEM))
+            work = UnitOfWork.begin(self._runtime, db, _SYSTEM)
+            sealed = audit_chain.seal(work)
             db.commit()
-            return count
+            return audit_chain.may_be_more(work, sealed)
 
 
 def _next_size(size: int, seconds: float) -> int:

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
-from server.domain import audit_chain, key_rotation, signing_keys
+from server.domain import audit_chain, audit_log, key_rotation, signing_keys
 from server.domain.audit_events import AuditEvent
 from server.domain.housekeeping import BATCH, remove
 from server.domain.login_attempts import LoginAttempts, spend_attempt
 from server.domain.policy.lockout import Budget
 from server.domain.signing_keys import KeyState
+from server.domain.unit_of_work import UnitOfWork
 from server.infra import jose
 from server.infra.database import database_url
 from server.web import background
@@ -117,6 +118,34 @@ def test_audit_rows_are_sealed_though_nothing_was_swept(gatepost: Gatepost) -> N
     Sweeper(gatepost.runtime).sweep_all()
     with gatepost.work() as work:
         assert audit_chain.find_head(work) is not None
+        assert audit_chain.seal(work) == 0
+
+
+def test_round_ends_though_audit_rows_keep_coming(gatepost: Gatepost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise nothing is ever swept again, and no key rotates, on a server that is never idle."""
+    sweeper, rounds = Sweeper(gatepost.runtime), 0
+    real = audit_chain.seal
+
+    def seal_and_write_another(work: UnitOfWork, *, wait: bool = False) -> int:
+        nonlocal rounds
+        rounds += 1
+        assert rounds < 10
+        sealed = real(work, wait=wait)
+        audit_log.record(work, AuditEvent.LOGIN_FAILED)
+        return sealed
+
+    monkeypatch.setattr(audit_chain, "seal", seal_and_write_another)
+    gatepost.add_user("grace@example.com")
+    sweeper.sweep_all()
+    assert rounds == 1
+
+
+def test_rows_are_sealed_batch_after_batch_when_many_wait(gatepost: Gatepost) -> None:
+    with gatepost.work() as work:
+        for _ in range(250):
+            audit_log.record(work, AuditEvent.LOGIN_FAILED)
+    Sweeper(gatepost.runtime).sweep_all()
+    with gatepost.work() as work:
         assert audit_chain.seal(work) == 0
 
 
