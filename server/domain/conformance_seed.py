@@ -12,20 +12,12 @@ from typing import Final
 from server.domain.client_registration import ClientMetadata, create_client
 from server.domain.clients import Client, find_client
 from server.domain.demo_seed import ensure_password, ensure_secret
+from server.domain.policy.client_metadata import RESPONSE_TYPES
 from server.domain.scopes import catalogue, format_scopes
 from server.domain.unit_of_work import UnitOfWork
 
 CLIENT, CLIENT2, CLIENT_SECRET_POST = "conformance-client", "conformance-client2", "conformance-client-post"
 BACKCHANNEL, FRONTCHANNEL = "conformance-backchannel", "conformance-frontchannel"
-RESPONSE_TYPES: Final = (
-    "code",
-    "id_token",
-    "id_token token",
-    "code id_token",
-    "code token",
-    "code id_token token",
-    "none",
-)
 _GRANT_TYPES: Final = ("authorization_code", "implicit", "refresh_token")
 #: The suite registers its second client's redirect URI with a query, which has to survive.
 _QUERY: Final = "?dummy1=lorem&dummy2=ipsum"

@@ -14,7 +14,6 @@ from server.domain.conformance_seed import (
     CLIENT2,
     CLIENT_SECRET_POST,
     FRONTCHANNEL,
-    RESPONSE_TYPES,
     ConformanceCredentials,
 )
 from server.domain.demo_seed import EMAIL
