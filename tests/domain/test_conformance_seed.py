@@ -18,6 +18,7 @@ from server.domain.conformance_seed import (
 )
 from server.domain.demo_seed import EMAIL
 from server.domain.passwords import verify_password
+from server.domain.policy.client_metadata import RESPONSE_TYPES
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import get_user, has_demo_user
 
