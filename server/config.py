@@ -54,7 +54,7 @@ def _check_issuer(value: str) -> str:
     return value
 
 
-def _check_proxies(value: tuple[str, ...]) -> tuple[str, ...]:
+def _check_networks(value: tuple[str, ...]) -> tuple[str, ...]:
     for network in value:
         ipaddress.ip_network(network, strict=False)
     return value
@@ -140,7 +140,7 @@ class Settings(BaseSettings):
         le=25,
         description="Seconds after SIGTERM in which `/readyz` already answers 503 and all else is still served.",
     )
-    trusted_proxies: Annotated[tuple[str, ...], NoDecode, AfterValidator(_check_proxies)] = Field(
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode, AfterValidator(_check_networks)] = Field(
         (), description="Networks (CIDR, comma-separated) whose `X-Forwarded-For` is believed. Empty: nobody's."
     )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode, AfterValidator(_check_hosts)] = Field(
@@ -215,7 +215,7 @@ class Settings(BaseSettings):
     outbound_ports: Annotated[tuple[int, ...], NoDecode] = Field(
         (443, 8443), description="Ports that clients' URLs may name, comma-separated."
     )
-    outbound_networks: Annotated[tuple[str, ...], NoDecode, AfterValidator(_check_proxies)] = Field(
+    outbound_networks: Annotated[tuple[str, ...], NoDecode, AfterValidator(_check_networks)] = Field(
         (),
         description="Networks (CIDR, comma-separated) that are not public and may be asked all the same: where your "
         "own applications run.",

@@ -276,13 +276,8 @@ def _check_frontchannel_logout(work: UnitOfWork, client: Client) -> None:
     redirect_uris.check_registrable(
         uri, native=False, local_http=not work.settings.is_https, field="frontchannel_logout_uri"
     )
-    if _origin(uri) not in {_origin(each) for each in client.redirect_uris}:
+    if redirect_uris.origin_of(uri) not in {redirect_uris.origin_of(each) for each in client.redirect_uris}:
         raise Invalid("frontchannel_logout_uri", "This has scheme, host and port of one of the redirect URIs.")
-
-
-def _origin(uri: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(uri)
-    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
 
 
 def _check_texts(client: Client) -> None:

@@ -22,6 +22,7 @@ _PORT: Final = re.compile(r"[1-9][0-9]{0,4}")
 _DOT_SEGMENT: Final = re.compile(r"(?:^|/)(?:\.|%2e){1,2}(?:;|/|$|%2f)", re.IGNORECASE)
 _ENCODED_DELIMITER: Final = re.compile(r"%(?:2f|5c|23|[01][0-9a-f]|7f)", re.IGNORECASE)
 _BAD_PERCENT: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 #: RFC 8252 §7.3 frees the port of loopback *addresses*; `localhost` may be resolved elsewhere (§8.3) and stays exact.
 _LOOPBACK_ADDRESS: Final = re.compile(
@@ -146,3 +147,13 @@ def describe_target(uri: str) -> tuple[str, str]:
     if f"[{parts.hostname}]" in _LOOPBACK or parts.hostname in _LOOPBACK:
         return "loopback", "an app on this computer"
     return "web", f"{parts.scheme}://{parts.netloc}"
+
+
+def origin_of(uri: str) -> str:
+    """The origin of a URI as browsers write it (RFC 6454 §6.2); a private-use scheme has none."""
+    parts = urlsplit(uri)
+    if parts.scheme not in _DEFAULT_PORTS or parts.hostname is None:
+        return "null"
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    is_default = parts.port in {None, _DEFAULT_PORTS[parts.scheme]}
+    return f"{parts.scheme}://{host}" if is_default else f"{parts.scheme}://{host}:{parts.port}"

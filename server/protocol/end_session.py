@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 
 from server.domain.clients import Client, find_client
 from server.domain.unit_of_work import UnitOfWork
+from server.domain.usability import is_usable
 from server.infra import secrets
 from server.infra.jose import InvalidToken
 from server.protocol.errors import InvalidRequest
@@ -108,4 +109,4 @@ def _client_of(work: UnitOfWork, named: str | None, audience: str | None) -> Cli
         raise InvalidRequest("The id_token_hint was issued to another client.", parameter="client_id")
     client_id = audience or named
     client = find_client(work, client_id) if client_id is not None else None
-    return client if client is not None and client.disabled_at is None else None
+    return client if is_usable(work.now, client) else None

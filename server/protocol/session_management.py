@@ -7,13 +7,10 @@ the browser's state, which a cookie tells it: equal means that nothing changed.
 from __future__ import annotations
 
 import hashlib
-from typing import Final
-from urllib.parse import urlsplit
 
 from server.domain.browsers import Browser
+from server.domain.redirect_uris import origin_of
 from server.infra import secrets
-
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 def browser_state(browser: Browser | None) -> str:
@@ -32,13 +29,3 @@ def session_state(client_id: str, redirect_uri: str, browser: Browser | None) ->
     salt = secrets.new_id()
     told = f"{client_id} {origin_of(redirect_uri)} {browser_state(browser)} {salt}"
     return f"{hashlib.sha256(told.encode()).hexdigest()}.{salt}"
-
-
-def origin_of(uri: str) -> str:
-    """The origin of a URI as browsers write it (RFC 6454 §6.2); a private-use scheme has none."""
-    parts = urlsplit(uri)
-    if parts.scheme not in _DEFAULT_PORTS or parts.hostname is None:
-        return "null"
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    is_default = parts.port in {None, _DEFAULT_PORTS[parts.scheme]}
-    return f"{parts.scheme}://{host}" if is_default else f"{parts.scheme}://{host}:{parts.port}"

@@ -58,4 +58,5 @@ def send(answer: AuthorizationResponse) -> Response:
 
 def application_of(parked: AuthorizationRequest) -> Application:
     """The client of a parked request, for a page."""
-    return application(get_client(current_work(), parked.client_id), parked.parameters["redirect_uri"])
+    asked = parked.parameters
+    return application(get_client(current_work(), parked.client_id), asked["redirect_uri"], asked["response_type"])

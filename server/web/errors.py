@@ -8,14 +8,14 @@ from flask import Flask, jsonify, request
 from flask.wrappers import Response
 from werkzeug.exceptions import HTTPException, InternalServerError
 
-from server.domain.clients import Client, find_client
+from server.domain.clients import find_client
 from server.domain.errors import DomainError, Expired, TooMany
 from server.infra.database import database
 from server.protocol.authorization_server import EndpointResponse
 from server.protocol.errors import OAuth2Error
 from server.web.context import current_gatepost, current_request_id, current_work
 from server.web.machine_errors import RETRY_AFTER_SECONDS, STATUS_OF, error_document, machine_error, note_fault
-from server.web.pages import Application, application, render
+from server.web.pages import client_alone, render
 
 _START_AGAIN: Final = "Go back to the app you came from and start again."
 _HTTP_SENTENCES: Final = {
@@ -53,15 +53,11 @@ def _on_oauth_error(error: OAuth2Error) -> Response:
         "This sign-in link isn't valid",
         "The app you came from sent us a request we can't accept.",
         advice="Go back to the app and try again. If it happens again, the app's developer has to mend it.",
-        application=_application_of_client(getattr(error, "client", None)),
+        application=client_alone(getattr(error, "client", None)),
         code=error.error,
         description=error.description,
         parameter=getattr(error, "parameter", None),
     )
-
-
-def _application_of_client(client: Client | None) -> Application | None:
-    return application(client, client.redirect_uris[0]) if client is not None and client.redirect_uris else None
 
 
 def _on_domain_error(error: DomainError) -> Response:
@@ -71,9 +67,7 @@ def _on_domain_error(error: DomainError) -> Response:
     status = STATUS_OF.get(type(error), 400)
     client_id = error.client_id if isinstance(error, Expired) else None
     client = find_client(current_work(), client_id) if client_id else None
-    page = error_page(
-        status, "This didn't work", str(error), advice=_START_AGAIN, application=_application_of_client(client)
-    )
+    page = error_page(status, "This didn't work", str(error), advice=_START_AGAIN, application=client_alone(client))
     if isinstance(error, TooMany):
         page.headers["Retry-After"] = str(error.retry_after)
     return page

@@ -13,6 +13,7 @@ from server.config import Settings
 from server.domain import redirect_uris
 from server.domain.clients import Client
 from server.domain.users import User
+from server.protocol.authorization.prompt import assures_identity
 from server.web.context import current_gatepost
 
 
@@ -81,8 +82,8 @@ def person(user: User) -> Person:
     return Person(user.display_name, user.email, initials(user.display_name))
 
 
-def application(client: Client, redirect_uri: str) -> Application:
-    """A client for a page, with where it would send the person."""
+def application(client: Client, redirect_uri: str, response_type: str = "code") -> Application:
+    """A client for a page, with where it would send the person, and what along with them."""
     kind, display = redirect_uris.describe_target(redirect_uri)
     return Application(
         name=client.client_name,
@@ -94,8 +95,13 @@ def application(client: Client, redirect_uri: str) -> Application:
         redirect_kind=kind,
         redirect_display=display,
         first_party=client.is_first_party,
-        is_identity_assured=not client.is_public or kind == "web",
+        is_identity_assured=assures_identity(client, redirect_uri, response_type),
     )
+
+
+def client_alone(client: Client | None) -> Application | None:
+    """A client for a page that belongs to no request of its; None when there is none, or none that people visit."""
+    return application(client, client.redirect_uris[0]) if client is not None and client.redirect_uris else None
 
 
 def duration(seconds: int) -> str:

@@ -46,6 +46,28 @@ def check_scopes(rp: RelyingParty, scopes: Sequence[str]) -> None:
     assert wanted <= set(found), wanted - set(found)
 
 
+def check_unsigned_by_reference(rp: RelyingParty, listener: Listener, content_type: str) -> None:
+    """A request object without a signature is refused; the client has registered `/unsigned.jwt`."""
+    assert "none" not in rp.op.metadata["request_object_signing_alg_values_supported"]
+    request = rp.request()
+    listener.serve("/unsigned.jwt", unsigned(request), content_type)
+    exchange = rp.send({**request, "request_uri": listener.url("/unsigned.jwt")})
+    exchange.refused("request_uri_not_supported", "invalid_request_object")
+
+
+def check_redirect_uri_inside(rp: RelyingParty, outer_uri: str, *, is_signed: bool) -> None:
+    """Whatever becomes of a request with another redirect URI outside of its request object: none goes there."""
+    inner = rp.request()
+    outer = {**inner, "redirect_uri": outer_uri}
+    exchange = rp.send({**outer, "request": rp.sign(inner) if is_signed else unsigned(inner)})
+    if exchange.landing.left_for is None:
+        exchange.error_page()
+    else:
+        assert is_signed
+        exchange.request = inner
+        exchange.succeed()
+
+
 # ------------------------------------------------------------------------------------------------- the flow as it is
 
 
@@ -391,12 +413,8 @@ def test_oidcc_request_uri_unsigned_supported_correctly_or_rejected_as_unsupport
     trusting_op: Provider, variant: Variant, register: Registrar, listener: Listener
 ) -> None:
     """Skipped by the suite, as discovery does not offer `none`; and it is refused."""
-    assert "none" not in trusting_op.metadata["request_object_signing_alg_values_supported"]
     rp = register(trusting_op, variant, request_uris=[listener.url("/unsigned.jwt")])
-    request = rp.request()
-    listener.serve("/unsigned.jwt", unsigned(request), "application/oauth-authz-req+jwt")
-    exchange = rp.send({**request, "request_uri": listener.url("/unsigned.jwt")})
-    exchange.refused("request_uri_not_supported", "invalid_request_object")
+    check_unsigned_by_reference(rp, listener, "application/oauth-authz-req+jwt")
 
 
 @run_with(where=registers)
@@ -404,12 +422,4 @@ def test_oidcc_request_uri_unsigned_supported_correctly_or_rejected_as_unsupport
 @pytest.mark.spec("OpenID Connect Core §6.1")
 def test_oidcc_ensure_request_object_with_redirect_uri(rp: RelyingParty, is_signed: bool) -> None:
     """Skipped by the suite, as discovery does not offer `none`. No answer goes to the outer URI."""
-    inner = rp.request()
-    outer = {**inner, "redirect_uri": "https://stranger.test/callback"}
-    exchange = rp.send({**outer, "request": rp.sign(inner) if is_signed else unsigned(inner)})
-    if exchange.landing.left_for is None:
-        exchange.error_page()
-    else:
-        assert is_signed
-        exchange.request = inner
-        exchange.succeed()
+    check_redirect_uri_inside(rp, "https://stranger.test/callback", is_signed=is_signed)

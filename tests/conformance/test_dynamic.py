@@ -13,7 +13,12 @@ import pytest
 from server.domain.key_rotation import rotate_key
 from tests.conformance import checks
 from tests.conformance.suite import CALLBACK, Browser, Provider, RelyingParty, Variant, key_set, private_key
-from tests.conformance.test_basic import check_refresh, unsigned, with_refresh_tokens
+from tests.conformance.test_basic import (
+    check_redirect_uri_inside,
+    check_refresh,
+    check_unsigned_by_reference,
+    with_refresh_tokens,
+)
 from tests.conformance.variants import DYNAMIC, has_access_token, has_code, run_with
 
 if TYPE_CHECKING:
@@ -233,12 +238,8 @@ def test_oidcc_request_uri_unsigned(
     trusting_op: Provider, variant: Variant, register: Registrar, listener: Listener
 ) -> None:
     """Skipped by the suite, as discovery does not offer `none`; and it is refused."""
-    assert "none" not in trusting_op.metadata["request_object_signing_alg_values_supported"]
     rp = register(trusting_op, variant, request_uris=[listener.url("/unsigned.jwt")])
-    request = rp.request()
-    listener.serve("/unsigned.jwt", unsigned(request), "application/jwt")
-    exchange = rp.send({**request, "request_uri": listener.url("/unsigned.jwt")})
-    exchange.refused("request_uri_not_supported", "invalid_request_object")
+    check_unsigned_by_reference(rp, listener, "application/jwt")
 
 
 @pytest.mark.slow
@@ -267,15 +268,7 @@ def test_oidcc_request_uri_signed_rs256(
 @pytest.mark.spec("OpenID Connect Core §6.1")
 def test_oidcc_ensure_request_object_with_redirect_uri(rp: RelyingParty, is_signed: bool) -> None:
     """As in the Basic plan."""
-    inner = rp.request()
-    outer = {**inner, "redirect_uri": f"{CALLBACK}/unregistered"}
-    exchange = rp.send({**outer, "request": rp.sign(inner) if is_signed else unsigned(inner)})
-    if exchange.landing.left_for is None:
-        exchange.error_page()
-    else:
-        assert is_signed
-        exchange.request = inner
-        exchange.succeed()
+    check_redirect_uri_inside(rp, f"{CALLBACK}/unregistered", is_signed=is_signed)
 
 
 # ----------------------------------------------------------------------------------------------- tokens and assertions

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import hmac
 import json
@@ -18,19 +17,11 @@ from server.infra import foreign_tokens, jose, public_keys
 from server.infra.compact import MAX_HEADER_CHARACTERS
 from server.infra.foreign_tokens import UnknownKey
 from server.infra.jose import InvalidToken, SigningKey
+from tests.infra.tokens_by_hand import b64
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 SECRET = "s" * 43
 CLAIMS = {"iss": "client", "jti": "1"}
-
-
-def b64(data: bytes | str) -> str:
-    return base64.urlsafe_b64encode(data.encode() if isinstance(data, str) else data).rstrip(b"=").decode()
-
-
-@pytest.fixture(scope="module")
-def keys() -> dict[str, SigningKey]:
-    return {algorithm: jose.generate_key(algorithm) for algorithm in ALGORITHMS}
 
 
 @pytest.fixture(scope="module")

@@ -22,21 +22,13 @@ from cryptography.hazmat.primitives.serialization import (
 
 from server.infra import jose, jwe
 from server.infra.jose import InvalidToken, SigningKey
+from tests.infra.tokens_by_hand import b64
 
 # RFC 9864 gives EdDSA another name; OpenID Connect knows this one.
 pytestmark = pytest.mark.filterwarnings("ignore:EdDSA is deprecated via RFC 9864")
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 PRIVATE_MEMBERS = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
-
-
-def b64(data: bytes | str) -> str:
-    return base64.urlsafe_b64encode(data.encode() if isinstance(data, str) else data).rstrip(b"=").decode()
-
-
-@pytest.fixture(scope="module")
-def keys() -> dict[str, SigningKey]:
-    return {algorithm: jose.generate_key(algorithm) for algorithm in ALGORITHMS}
 
 
 @pytest.fixture(scope="module")

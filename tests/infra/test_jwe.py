@@ -16,12 +16,9 @@ from server.infra import jose, jwe
 from server.infra.compact import MAX_HEADER_CHARACTERS
 from server.infra.jose import InvalidToken, SigningKey
 from server.infra.jwe import NoEncryptionKey
+from tests.infra.tokens_by_hand import b64
 
 PAYLOAD = "eyJhbGciOiJSUzI1NiJ9.e30.c2lnbmF0dXJl — é"
-
-
-def b64(data: bytes | str) -> str:
-    return base64.urlsafe_b64encode(data.encode() if isinstance(data, str) else data).rstrip(b"=").decode()
 
 
 def header_of(token: str) -> dict[str, Any]:

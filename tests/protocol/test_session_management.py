@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import pytest
 
 from server.domain.browsers import Browser
-from server.protocol.session_management import browser_state, origin_of, session_state
+from server.domain.redirect_uris import origin_of
+from server.protocol.session_management import browser_state, session_state
 
 
 @dataclass

@@ -21,6 +21,16 @@ class ConsentQuestion:
     answered: bool
 
 
+def is_identity_assured(*, is_public: bool, is_native: bool, is_web_target: bool, gets_tokens: bool) -> bool:
+    """Whether whoever gets the answer is the client.
+
+    A redirect to a web site reaches nobody else. A confidential client proves itself when it redeems a code; tokens in
+    the answer itself (`gets_tokens`) are whoever's gets it, and on a person's device that may be any program.
+    """
+    proves_itself = not is_public and not (is_native and gets_tokens)
+    return is_web_target or proves_itself
+
+
 def is_consent_needed(question: ConsentQuestion) -> bool:
     """Whether to show the consent page."""
     if question.answered:

@@ -27,7 +27,7 @@ from server.protocol.tokens.token_response import issuance_now
 def issue_answer(
     work: UnitOfWork, request: AuthorizationRequest, client: Client, session: Session, browser: Browser
 ) -> dict[str, str]:
-    """The members of the answer, of which the caller sees that there is one."""
+    """The members of the answer, beside `state` and `iss`."""
     stored = request.parameters
     response_type = stored["response_type"]
     answer: dict[str, str] = {}
@@ -35,7 +35,8 @@ def issue_answer(
         grant = _grant(work, stored, client, session)
         if gives_code(response_type):
             answer["code"] = issue_authorization_code(work, grant, stored["redirect_uri"], stored["code_challenge"])
-        answer |= _tokens(work, response_type, client, grant, answer.get("code"))
+        if gives_access_token(response_type) or gives_id_token(response_type):
+            answer |= _tokens(work, response_type, client, grant, answer.get("code"))
     if scopes.OPENID in scopes.parse(stored["scope"]):
         answer["session_state"] = session_state(client.id, stored["redirect_uri"], browser)
     return answer

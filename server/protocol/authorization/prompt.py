@@ -10,7 +10,7 @@ from server.domain.authorization_requests import AuthorizationRequest, RequestSt
 from server.domain.browsers import Browser
 from server.domain.clients import Client
 from server.domain.policy.acr_ladder import reached
-from server.domain.policy.consent_needed import ConsentQuestion, is_consent_needed
+from server.domain.policy.consent_needed import ConsentQuestion, is_consent_needed, is_identity_assured
 from server.domain.policy.factors_needed import Demand, Factor, SignIn, factor_needed
 from server.domain.sessions import Session
 from server.domain.unit_of_work import UnitOfWork
@@ -113,20 +113,28 @@ def _sign_in(request: AuthorizationRequest, session: Session | None) -> SignIn |
 
 
 def _asks_consent(work: UnitOfWork, request: AuthorizationRequest, client: Client, session: Session) -> bool:
-    kind, _ = redirect_uris.describe_target(request.parameters["redirect_uri"])
-    # A confidential client proves itself when it redeems a code; tokens in the answer itself are whoever's gets it, and
-    # on a person's device that may be any program.
-    gets_tokens = default_mode(request.parameters["response_type"]) == "fragment"
-    proves_itself = not client.is_public and not (client.is_native and gets_tokens)
     question = ConsentQuestion(
         asked=request.asked_scopes,
         remembered=consents.remembered_scopes(work, session.user_id, client.id),
         demanded="consent" in request.parameters["prompt"],
         first_party=client.is_first_party,
-        identity_assured=proves_itself or kind == "web",
+        identity_assured=assures_identity(
+            client, request.parameters["redirect_uri"], request.parameters["response_type"]
+        ),
         answered=request.state == RequestState.CONSENTED and request.session_id == session.id,
     )
     return is_consent_needed(question)
+
+
+def assures_identity(client: Client, redirect_uri: str, response_type: str = "code") -> bool:
+    """Whether whoever gets an answer at `redirect_uri` is the client."""
+    kind, _ = redirect_uris.describe_target(redirect_uri)
+    return is_identity_assured(
+        is_public=client.is_public,
+        is_native=client.is_native,
+        is_web_target=kind == "web",
+        gets_tokens=default_mode(response_type) == "fragment",
+    )
 
 
 def _check_acr(work: UnitOfWork, request: AuthorizationRequest, session: Session) -> None:

@@ -15,19 +15,17 @@ from flask.wrappers import Response
 
 from server.domain import logout, redirect_uris, sessions
 from server.domain.browsers import Browser
-from server.domain.clients import Client
 from server.domain.errors import Denied
 from server.domain.sessions import Session
 from server.protocol.end_session import PROOF, EndSessionRequest, check_request, prove, with_proof
 from server.protocol.errors import InvalidRequest
 from server.protocol.request import FORM, Parameters
-from server.protocol.session_management import origin_of
 from server.web.authorization_response import redirect_to
 from server.web.context import act_as_user, current_gatepost, current_work
 from server.web.csrf import check_csrf, csrf_token
 from server.web.errors import error_page
 from server.web.interaction.signed_in import signed_in_users
-from server.web.pages import Application, application, page_url, person, render
+from server.web.pages import Application, client_alone, page_url, person, render
 from server.web.security_headers import frames, runs_own_script
 from server.web.session_cookie import current_browser, known_browser, plant, superseded_browser
 from server.web.transaction import in_transaction
@@ -70,7 +68,7 @@ def show_logout() -> Response:
     return render(
         "interaction/logout.html",
         people=[person(user) for user in people],
-        application=_application_of(asked.client),
+        application=client_alone(asked.client),
         action=page_url("logout"),
         csrf_token=csrf_token(_PURPOSE),
         carried=asked.as_fields(),
@@ -125,15 +123,11 @@ def _refuse(error: InvalidRequest) -> Response:
         "This sign-out link isn't valid",
         "The app you came from sent us a request we can't accept. You have not been signed out.",
         advice="Go back to the app and try again. If it happens again, the app's developer has to mend it.",
-        application=_application_of(error.client),
+        application=client_alone(error.client),
         code=error.error,
         description=error.description,
         parameter=error.parameter,
     )
-
-
-def _application_of(client: Client | None) -> Application | None:
-    return application(client, client.redirect_uris[0]) if client is not None and client.redirect_uris else None
 
 
 def _meant_session(asked: EndSessionRequest) -> Session | None:
@@ -175,10 +169,10 @@ def _go_on(asked: EndSessionRequest, ended: Collection[str]) -> Response:
     shown = _frames(ended)
     if shown:
         runs_own_script()
-        frames(sorted({origin_of(frame.url) for frame in shown}))
+        frames(sorted({redirect_uris.origin_of(frame.url) for frame in shown}))
         return render("interaction/frontchannel_logout.html", frames=shown, target=target)
     if asked.target is None and asked.client is not None and asked.client.client_uri is not None:
-        return _signed_out(_application_of(asked.client))
+        return _signed_out(client_alone(asked.client))
     return redirect_to(target)
 
 

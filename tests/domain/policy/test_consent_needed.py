@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from server.domain.policy.consent_needed import ConsentQuestion, is_consent_needed
+from server.domain.policy.consent_needed import ConsentQuestion, is_consent_needed, is_identity_assured
 
 SUBSETS = ((), ("openid",), ("openid", "email"))
 
@@ -82,3 +82,25 @@ def test_answer_follows_the_rule_in_every_combination(
     )
     is_new = len(asked) > len(remembered)  # The subsets above are nested.
     assert needed is (demanded or (not first_party and (not assured or is_new)))
+
+
+@pytest.mark.parametrize(
+    ("is_public", "is_native", "is_web_target", "gets_tokens", "expected"),
+    [
+        (True, True, False, False, False),
+        (True, True, True, False, True),
+        (False, True, False, False, True),
+        # Its secret proves nothing where no code is redeemed.
+        (False, True, False, True, False),
+        (False, True, True, True, True),
+        (False, False, False, True, True),
+    ],
+)
+@pytest.mark.spec("RFC 8252 §8.6", "AZ-23")
+def test_identity_is_assured_by_the_target_or_by_the_proof_that_redeeming_takes(
+    is_public: bool, is_native: bool, is_web_target: bool, gets_tokens: bool, expected: bool
+) -> None:
+    found = is_identity_assured(
+        is_public=is_public, is_native=is_native, is_web_target=is_web_target, gets_tokens=gets_tokens
+    )
+    assert found is expected
