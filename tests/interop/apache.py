@@ -32,6 +32,8 @@ PidFile "{directory}/apache.pid"
 ErrorLog "{directory}/error.log"
 LogLevel warn
 Listen 127.0.0.1:{port}
+# A browser sends again what meets a connection just closed for idleness; the person of the tests does not.
+KeepAlive Off
 {modules}
 {account}
 
