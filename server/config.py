@@ -14,7 +14,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -28,6 +37,9 @@ _URL = re.compile(r"[!-~]+")
 _HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?")
 _ACR = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,200}")
 SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")
+_KEY_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]{0,22}_")
+_HEADER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
+_PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 _UNWANTED = ("HTTP_", "CONTENT_", "REMOTE_", "FLASK_", PREFIX)
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -80,6 +92,14 @@ def _is_database_url(value: str) -> bool:
     return parts.scheme in {"postgresql", "postgresql+psycopg"} and is_named and is_port_valid
 
 
+def _is_mail_server(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        return parts.scheme in {"smtp", "smtps"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 #: Up to ten years: longer ones overflow calendars and cookies.
 Seconds = Annotated[int, Field(ge=1, le=10 * 365 * 86400)]
 
@@ -111,6 +131,40 @@ class _FileTwins(PydanticBaseSettingsSource):
             return self.prepare_field_value(name, field, value, value_is_complex=False)
         except ValueError as error:
             raise ConfigurationError(f"{PREFIX}{name.upper()}_FILE holds no valid JSON.") from error
+
+
+class ScopeSetting(BaseModel):
+    """One scope of the deployment's own."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    #: What the consent page says.
+    sentence: str = Field(min_length=1, max_length=200)
+    detail: str | None = Field(None, max_length=300)
+    #: Shown first and with a warning.
+    sensitive: bool = False
+    #: Scopes that whoever has this one has too; `*` stands for all of the deployment's.
+    implies: tuple[str, ...] = ()
+
+
+def _check_prefixes(value: dict[str, str]) -> dict[str, str]:
+    for name, prefix in value.items():
+        if name not in DEFAULT_KEY_PREFIXES:
+            raise ValueError(f"{name!r} is none of {', '.join(DEFAULT_KEY_PREFIXES)}")
+        if not _KEY_PREFIX.fullmatch(prefix):
+            raise ValueError(f"{prefix!r} must be up to 24 letters, digits and underscores, with one at the end")
+    return DEFAULT_KEY_PREFIXES | value
+
+
+#: What API keys begin with, by kind and environment.
+DEFAULT_KEY_PREFIXES: dict[str, str] = {
+    "live": "gp_live_",
+    "test": "gp_test_",
+    "restricted": "gp_rk_live_",
+    "restricted_test": "gp_rk_test_",
+    "scim": "gp_scim_live_",
+    "scim_test": "gp_scim_test_",
+}
 
 
 class Settings(BaseSettings):
@@ -178,8 +232,49 @@ class Settings(BaseSettings):
     access_token_audience: str | None = Field(
         None, description="The `aud` of access tokens when the client asks for no resource; by default the issuer."
     )
-    scopes: dict[str, str] = Field(
-        {}, description='Further scopes and their consent sentences, as JSON: `{"notes:read": "Read your notes"}`.'
+    scopes: dict[str, ScopeSetting] = Field(
+        {},
+        description='Further scopes and their consent sentences, as JSON: `{"notes:read": "Read your notes"}`. Instead '
+        "of a sentence an object may stand: `sentence`, `detail`, `sensitive`, and the scopes it `implies`.",
+    )
+    api_key_prefixes: Annotated[dict[str, str], AfterValidator(_check_prefixes)] = Field(
+        DEFAULT_KEY_PREFIXES,
+        description='What API keys begin with, as JSON: `{"live": "ak_live_", "test": "ak_test_"}`; also '
+        "`restricted`, `restricted_test`, `scim`, `scim_test`.",
+    )
+    api_key_lifetime: Seconds = Field(
+        90 * 86400, description="Seconds an API key lives when its maker does not say how long."
+    )
+    api_key_token_lifetime: int = Field(
+        900, ge=1, le=86400, description="Seconds a token lives that an API key was exchanged for (RFC 8693)."
+    )
+    api_requests_per_minute: int = Field(
+        600, ge=1, description="Requests that one credential may send to `/v1` in a minute."
+    )
+    organization_header: str = Field(
+        "Organization-ID", description="The request header that names the organization a credential is used for."
+    )
+    organization_header_required: bool = Field(
+        False, description="Whether API keys are refused with 400 where that header is missing."
+    )
+    organization_creation: Literal["anyone", "operator"] = Field(
+        "anyone", description="Who may create organizations: everybody who can sign in, or the command line alone."
+    )
+    session_alias_path: str | None = Field(
+        None,
+        description="A path such as `/auth` where the deployment's own client trades its refresh token for new tokens, "
+        "in a form or as JSON.",
+    )
+    session_alias_client: str | None = Field(None, description="The id of that client.")
+    smtp_url: SecretStr | None = Field(
+        None,
+        description="`smtp://user:password@host:587` (STARTTLS where the server offers it) or `smtps://host:465`. "
+        "Without it nothing is mailed, and invitations are links to copy.",
+    )
+    mail_from: str | None = Field(None, description="The sender of mails; by default `no-reply@` the issuer's host.")
+    leak_report_keys_url: str = Field(
+        "https://api.github.com/meta/public_keys/secret_scanning",
+        description="Where the keys are published that sign reports of leaked keys.",
     )
     acr_ladder: dict[str, tuple[str, ...]] = Field(
         {"1": ("pwd",)},
@@ -282,13 +377,43 @@ class Settings(BaseSettings):
             raise ValueError("must be sqlite:///path or postgresql://user:password@host/name")
         return value
 
+    @field_validator("scopes", mode="before")
+    @classmethod
+    def _sentences_alone(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: {"sentence": each} if isinstance(each, str) else each for name, each in value.items()}
+
     @field_validator("scopes")
     @classmethod
-    def _scope_names(cls, value: dict[str, str]) -> dict[str, str]:
-        for name in value:
+    def _scope_names(cls, value: dict[str, ScopeSetting]) -> dict[str, ScopeSetting]:
+        for name in (*value, *(implied for each in value.values() for implied in each.implies)):
             if not SCOPE_TOKEN.fullmatch(name):
                 raise ValueError(f"{name!r} is no scope: printable ASCII without space, quote and backslash")
         return value
+
+    @field_validator("organization_header")
+    @classmethod
+    def _header_name(cls, value: str) -> str:
+        if not _HEADER_NAME.fullmatch(value):
+            raise ValueError("must be letters, digits and hyphens")
+        return value
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _known_mail_server(cls, value: SecretStr | None) -> SecretStr | None:
+        # Its text is not repeated in the message: it may hold a password.
+        if value is not None and not _is_mail_server(value.get_secret_value()):
+            raise ValueError("must be smtp://user:password@host:587 or smtps://user:password@host:465")
+        return value
+
+    @model_validator(mode="after")
+    def _alias_is_whole(self) -> Settings:
+        if (self.session_alias_path is None) != (self.session_alias_client is None):
+            raise ValueError("session_alias_path and session_alias_client are given together or not at all")
+        if self.session_alias_path is not None and not _PATH.fullmatch(self.session_alias_path):
+            raise ValueError("session_alias_path must be a path such as /auth")
+        return self
 
     @model_validator(mode="after")
     def _keys_outlive_tokens(self) -> Settings:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from server.config import ConfigurationError, Settings, load_settings, scrub_environment
+from server.config import ConfigurationError, ScopeSetting, Settings, load_settings, scrub_environment
 
 
 @pytest.fixture(autouse=True)
@@ -275,7 +275,11 @@ def test_choice_is_refused_when_it_is_not_one_of_ours(monkeypatch: pytest.Monkey
 
 
 def test_scopes_are_read_when_they_are_json(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert loaded(monkeypatch, SCOPES='{"notes:read": "Read your notes"}').scopes == {"notes:read": "Read your notes"}
+    scopes = loaded(monkeypatch, SCOPES='{"a:read": "Read", "admin": {"sentence": "All", "implies": ["*"]}}').scopes
+    assert scopes == {
+        "a:read": ScopeSetting(sentence="Read"),
+        "admin": ScopeSetting(sentence="All", implies=("*",)),
+    }
 
 
 @pytest.mark.parametrize("text", ["notes:read", "[", "[]", '"x"', '{"notes:read": 5}'])
@@ -325,7 +329,7 @@ def test_file_twin_gives_every_kind_of_setting(monkeypatch: pytest.MonkeyPatch, 
     settings = load_settings()
     assert settings.database_url.get_secret_value() == "postgresql://u:hunter2@db/name"
     assert settings.trusted_proxies == ("10.0.0.0/8", "::1")
-    assert settings.scopes == {"notes:read": "Read your notes"}
+    assert settings.scopes == {"notes:read": ScopeSetting(sentence="Read your notes")}
     assert settings.access_token_lifetime == 900
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-ActorKind = Literal["anonymous", "user", "client", "operator"]
+ActorKind = Literal["anonymous", "user", "client", "api_key", "operator"]
 
 
 @dataclass(frozen=True)
 class Actor:
-    """The person, client or operator behind a change."""
+    """The person, client, API key or operator behind a change."""
 
     kind: ActorKind
     id: str | None = None

@@ -22,7 +22,10 @@ def record(
     client_id: str | None = None,
     **details: Detail,
 ) -> None:
-    """Writes one audit row; it stands or falls with the transaction it belongs to."""
+    """Writes one audit row; it stands or falls with the transaction it belongs to.
+
+    Among the details `organization_id` and `environment` say where it belongs.
+    """
     work.runtime.metrics.tell(event.value)
     insert_record(work.db, row_of(work, event, user_id=user_id, client_id=client_id, **details))
 
@@ -65,6 +68,8 @@ def row_of(
         "ip": actor.ip,
         "user_agent": actor.user_agent,
         "request_id": actor.request_id,
+        "organization_id": details.get("organization_id"),
+        "environment": details.get("environment"),
         "details": details,
     }
 

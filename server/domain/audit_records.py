@@ -34,6 +34,9 @@ class AuditRecord(Base):
     ip: Mapped[str | None]
     user_agent: Mapped[str | None]
     request_id: Mapped[str | None]
+    #: Of the details, which are sealed, those that rows are looked for by.
+    organization_id: Mapped[str | None] = mapped_column(index=True)
+    environment: Mapped[str | None]
     details: Mapped[dict[str, Any]]
 
 
@@ -45,11 +48,13 @@ _INSERT: Final = insert(_TABLE).inline()
 # One parameter and one round trip for any number of rows, for a third of the work of as many INSERTs.
 _INSERT_MANY_ON_POSTGRESQL: Final = text(
     "INSERT INTO audit_events"
-    " (at, event, actor_kind, actor_id, user_id, client_id, ip, user_agent, request_id, details)"
-    " SELECT at, event, actor_kind, actor_id, user_id, client_id, ip, user_agent, request_id, details"
+    " (at, event, actor_kind, actor_id, user_id, client_id, ip, user_agent, request_id,"
+    " organization_id, environment, details)"
+    " SELECT at, event, actor_kind, actor_id, user_id, client_id, ip, user_agent, request_id,"
+    " organization_id, environment, details"
     " FROM json_to_recordset(CAST(:rows AS json)) AS written"
     " (at timestamptz, event text, actor_kind text, actor_id text, user_id text, client_id text,"
-    " ip text, user_agent text, request_id text, details json)"
+    " ip text, user_agent text, request_id text, organization_id text, environment text, details json)"
 )
 
 

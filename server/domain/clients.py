@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import JSON, bindparam, false, select
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy import JSON, ForeignKey, bindparam, false, select
+from sqlalchemy.orm import Mapped, column_property, mapped_column
+from sqlalchemy.orm.attributes import set_committed_value
 
 from server.domain import audit_log, scopes
 from server.domain.audit_events import AuditEvent
 from server.domain.errors import NotFound
+from server.domain.organizations import Organization
 from server.domain.unit_of_work import UnitOfWork
 from server.infra.database import Base, columns_of, detached
 
@@ -89,9 +91,26 @@ class Client(Base):
     software_version: Mapped[str | None]
     #: Came by the registration endpoint: it counts against the quota, and goes when nobody ever uses it.
     registered_dynamically: Mapped[bool] = mapped_column(default=False, server_default=false())
+    #: Whose it is; None for the operator's own.
+    organization_id: Mapped[str | None] = mapped_column(ForeignKey("organizations.id", ondelete="CASCADE"), index=True)
+    #: `live` or `test`.
+    environment: Mapped[str] = mapped_column(default="live", server_default="live")
+    #: Whether JWTs that the client itself signs are taken as bearer tokens.
+    jwt_authentication: Mapped[bool] = mapped_column(default=False, server_default=false())
+    #: `rich`: access tokens tell the person's name, address, organization and permissions; `lean`: they do not.
+    access_token_claims: Mapped[str] = mapped_column(default="lean", server_default="lean")
+    #: The member of the organization who made it.
+    created_by: Mapped[str | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"), index=True)
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     disabled_at: Mapped[datetime | None]
+    #: Since when its organization is suspended, if it is.
+    organization_suspended_at: Mapped[datetime | None] = column_property(
+        select(Organization.suspended_at)
+        .where(Organization.id == organization_id)
+        .correlate_except(Organization)
+        .scalar_subquery()
+    )
 
     @property
     def is_public(self) -> bool:
@@ -121,7 +140,12 @@ def find_client_anew(work: UnitOfWork, client_id: str) -> Client | None:
     return work.db.get(Client, client_id, populate_existing=True)
 
 
-_BY_ID: Final = select(*columns_of(Client)).where(Client.id == bindparam("client_id"))
+_BY_ID: Final = (
+    select(Organization.suspended_at, *columns_of(Client))
+    .select_from(Client)
+    .outerjoin(Organization, Organization.id == Client.organization_id)
+    .where(Client.id == bindparam("client_id"))
+)
 
 
 def registered_client(work: UnitOfWork, client_id: str) -> Client | None:
@@ -131,7 +155,12 @@ def registered_client(work: UnitOfWork, client_id: str) -> Client | None:
 
     def load() -> Client | None:
         rows = work.read(_BY_ID, {"client_id": client_id})
-        return detached(Client, rows[0]) if rows else None
+        if not rows:
+            return None
+        suspended_at, *values = rows[0]
+        client = detached(Client, values)
+        set_committed_value(client, "organization_suspended_at", suspended_at)
+        return client
 
     return work.from_registry((Client, client_id), load)
 

@@ -55,4 +55,4 @@ def catalogue(settings: Settings) -> dict[str, Scope]:
     """Every scope this deployment knows, by name."""
     known = {scope.name: scope for scope in _STANDARD}
     # What is standard keeps its meaning, whatever the configuration says.
-    return {name: Scope(name, sentence, icon="key") for name, sentence in settings.scopes.items()} | known
+    return {name: Scope(name, each.sentence, icon="key") for name, each in settings.scopes.items()} | known

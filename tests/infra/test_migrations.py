@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import JSON, Column, Connection, Engine, inspect, text
+from sqlalchemy import JSON, Column, Connection, Engine, ForeignKey, inspect, text
 
 from server.config import Settings
 from server.domain.tables import METADATA, OWNERS
@@ -46,7 +47,21 @@ def scripts() -> Config:
 
 def differences(connection: Connection) -> list[object]:
     options = {"compare_type": True, "compare_server_default": has_another_default}
-    return compare_metadata(MigrationContext.configure(connection, opts=options), METADATA)
+    found = compare_metadata(MigrationContext.configure(connection, opts=options), METADATA)
+    if connection.dialect.name != "sqlite":
+        return list(found)
+    # SQLAlchemy reads neither name nor action of a foreign key that SQLite was given together with its column.
+    inline = {key.parent.name for key in foreign_keys_added(found)} & COLUMNS_ADDED_WITH_FOREIGN_KEY
+    return [each for each in found if each[0] not in {"add_fk", "remove_fk"} or each[1].column_keys[0] not in inline]
+
+
+COLUMNS_ADDED_WITH_FOREIGN_KEY = {"organization_id", "created_by"}
+
+
+def foreign_keys_added(found: Sequence[Any]) -> list[ForeignKey]:
+    return [
+        key for each in found if each[0] == "add_fk" and each[1].table.name == "clients" for key in each[1].elements
+    ]
 
 
 def has_another_default(
