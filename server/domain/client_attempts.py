@@ -7,9 +7,7 @@ count. Nobody is refused for what happens in another network.
 
 from __future__ import annotations
 
-import math
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import timedelta
 
 from server.domain import audit_log
 from server.domain.audit_events import AuditEvent
@@ -19,9 +17,6 @@ from server.domain.policy.lockout import Budget, client_budgets_for
 from server.domain.unit_of_work import UnitOfWork
 from server.infra import secrets
 
-#: More networks than this are not remembered as refused; their failures are counted all the same.
-MAXIMUM_REFUSED: Final = 10_000
-
 
 def check_may_authenticate(work: UnitOfWork, client_id: str) -> None:
     """Refuses a client whose failures from this network, or a network whose failures over all clients, are too many.
@@ -29,11 +24,10 @@ def check_may_authenticate(work: UnitOfWork, client_id: str) -> None:
     Raises:
         TooMany: with the seconds until it may try again.
     """
-    refused_until = work.runtime.limits.refused_until
-    if not refused_until:
+    limits = work.runtime.limits
+    if not limits.refused_until:
         return
-    moments = [refused_until.get(budget.bucket, work.now) for budget in _budgets(work, client_id)]
-    wait = math.ceil((max(moments) - work.now).total_seconds())
+    wait = max(limits.wait_for(budget.bucket, work.now) for budget in _budgets(work, client_id))
     if wait > 0:
         raise TooMany("Too many failed attempts.", retry_after=wait)
 
@@ -49,7 +43,7 @@ def count_failure(work: UnitOfWork, client_id: str) -> None:
         store = work.runtime.limits.store
         wait = store.spend([budget], work.now) if store is not None else count_attempt(work, (budget,))
         if wait > 0:
-            _refuse(work.runtime.limits.refused_until, budget, work.now, wait)
+            work.runtime.limits.refuse(budget.bucket, work.now + timedelta(seconds=wait), work.now)
             audit_log.record(
                 work, AuditEvent.CLIENT_AUTHENTICATION_FAILED, reason="too many failures", refused_seconds=wait
             )
@@ -57,11 +51,3 @@ def count_failure(work: UnitOfWork, client_id: str) -> None:
 
 def _budgets(work: UnitOfWork, client_id: str) -> tuple[Budget, Budget]:
     return client_budgets_for(secrets.digest(client_id), work.actor.ip)
-
-
-def _refuse(refused_until: dict[str, datetime], budget: Budget, now: datetime, seconds: int) -> None:
-    if len(refused_until) >= MAXIMUM_REFUSED:
-        for bucket in [bucket for bucket, moment in refused_until.items() if moment <= now]:
-            del refused_until[bucket]
-    if len(refused_until) < MAXIMUM_REFUSED:
-        refused_until[budget.bucket] = now + timedelta(seconds=seconds)

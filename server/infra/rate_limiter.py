@@ -26,6 +26,8 @@ REDIS_TIMEOUT_SECONDS: Final = 0.25
 #: After a failure Redis is left alone for so long, so that an outage costs one timeout a second and not one a sign-in.
 RETRY_SECONDS: Final = 1.0
 MAXIMUM_BUCKETS: Final = 20_000
+#: More than this are not remembered as refused; they are counted all the same.
+MAXIMUM_REFUSED: Final = 10_000
 #: One prefix with braces keeps all keys on one node of a cluster, as a script needs them.
 _PREFIX: Final = "{gatepost}:attempts:"
 
@@ -236,8 +238,22 @@ class RateLimits:
 
     def __init__(self, store: AttemptStore | None = None) -> None:
         self.store = store
-        #: Until when what used up a budget is refused without being counted again (`domain/client_attempts.py`).
+        #: Until when what used up a budget is refused without being counted again.
         self.refused_until: dict[str, datetime] = {}
+
+    def wait_for(self, bucket: str, now: datetime) -> int:
+        """The seconds until what is counted under `bucket` may be tried again; 0 when this process knows of none."""
+        if not self.refused_until:
+            return 0
+        return math.ceil((self.refused_until.get(bucket, now) - now).total_seconds())
+
+    def refuse(self, bucket: str, until: datetime, now: datetime) -> None:
+        """Remembers that a budget is used up; bounded, whoever invents names."""
+        if len(self.refused_until) >= MAXIMUM_REFUSED:
+            for known in [known for known, moment in self.refused_until.items() if moment <= now]:
+                del self.refused_until[known]
+        if len(self.refused_until) < MAXIMUM_REFUSED:
+            self.refused_until[bucket] = until
 
     @property
     def is_store_away(self) -> bool:

@@ -9,12 +9,12 @@ import pytest
 from sqlalchemy import event
 
 from server.config import Settings
-from server.domain import client_attempts
 from server.domain.actor import Actor
 from server.domain.audit_events import AuditEvent
 from server.domain.client_attempts import check_may_authenticate, count_failure
 from server.domain.errors import TooMany
 from server.domain.unit_of_work import UnitOfWork
+from server.infra import rate_limiter
 from server.infra.database import open_session
 from server.infra.migrations import upgrade
 from server.infra.rate_limiter import RateLimits
@@ -109,7 +109,7 @@ def test_checking_asks_the_database_nothing(work: UnitOfWork) -> None:
 
 
 def test_what_is_remembered_is_bounded(work: UnitOfWork, clock: FrozenClock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client_attempts, "MAXIMUM_REFUSED", 2)
+    monkeypatch.setattr(rate_limiter, "MAXIMUM_REFUSED", 2)
     for client_id in ("one", "two", "three"):
         fail(work, client_id)
     refused_until = work.runtime.limits.refused_until
