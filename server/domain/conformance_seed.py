@@ -13,7 +13,7 @@ from server.domain.client_registration import ClientMetadata, create_client
 from server.domain.clients import Client, find_client
 from server.domain.demo_seed import ensure_password, ensure_secret
 from server.domain.policy.client_metadata import RESPONSE_TYPES
-from server.domain.scopes import catalogue, format_scopes
+from server.domain.scopes import advertised, format_scopes
 from server.domain.unit_of_work import UnitOfWork
 
 CLIENT, CLIENT2, CLIENT_SECRET_POST = "conformance-client", "conformance-client2", "conformance-client-post"
@@ -55,7 +55,7 @@ def _metadata(work: UnitOfWork, base: str) -> tuple[ClientMetadata, ...]:
             client_id=client_id,
             redirect_uris=(f"{base}/callback", f"{base}/callback{_QUERY}"),
             post_logout_redirect_uris=(f"{base}/post_logout_redirect",),
-            scope=format_scopes(frozenset(catalogue(work.settings))),
+            scope=format_scopes(advertised(work.settings)),
             token_endpoint_auth_method=method,
             grant_types=_GRANT_TYPES,
             response_types=RESPONSE_TYPES,

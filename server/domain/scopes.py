@@ -1,13 +1,16 @@
-"""Scopes: the wire string, the catalogue, and the sentence a person reads (RFC 6749 §3.3, OpenID Connect Core §5.4)."""
+"""Scopes: the wire string, the catalogue and its sentences, and what holding some allows (RFC 6749 §3.3)."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Final
 
 from server.config import Settings
-from server.domain.policy.scope_grammar import is_scope_token
+from server.domain.policy.role_permissions import MANAGEMENT, ROLES, Role
+from server.domain.policy.scope_grammar import ANY, covers, is_pattern, is_scope_token, meet
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,9 @@ class Scope:
     sentence: str
     detail: str | None = None
     icon: str = "dot"
+    #: Also when what it implies or covers is.
     sensitive: bool = False
+    implies: tuple[str, ...] = ()
 
 
 OPENID: Final = "openid"
@@ -32,8 +37,14 @@ _STANDARD: Final = (
     Scope("phone", "See your phone number", icon="phone", sensitive=True),
     Scope(OFFLINE_ACCESS, "Keep this access while you are away", "Also when you are signed out", "clock"),
 )
+_MANAGEMENT: Final = tuple(
+    Scope(permission.name, permission.sentence, icon="shield", sensitive=permission.sensitive)
+    for permission in MANAGEMENT
+)
 #: Scopes that speak about a person and mean nothing without one.
 PERSONAL: Final = frozenset(scope.name for scope in _STANDARD)
+#: What no implied pattern reaches: a deployment's `admin` is about its API, not about people and organizations.
+_RESERVED: Final = PERSONAL | {scope.name for scope in _MANAGEMENT}
 
 
 def parse(scope: str | None) -> frozenset[str]:
@@ -51,8 +62,187 @@ def format_scopes(scopes: Iterable[str]) -> str:
     return " ".join(sorted(scopes, key=lambda name: (name != OPENID, name)))
 
 
-def catalogue(settings: Settings) -> dict[str, Scope]:
-    """Every scope this deployment knows, by name."""
-    known = {scope.name: scope for scope in _STANDARD}
+@dataclass(frozen=True, eq=False)
+class _Catalogue:
+    """A deployment's scopes, worked out once; two are the same only when they are one."""
+
+    settings: Settings
+    scopes: Mapping[str, Scope]
+    #: The deployment's own, which are about its API.
+    own: tuple[Scope, ...]
+    patterns: tuple[str, ...]
+    implying: tuple[Scope, ...]
+
+
+@dataclass(frozen=True)
+class Rights:
+    """What whoever holds some scopes may do: these, what their patterns cover, and what they imply.
+
+    Closed downwards and under implication, so that `within` is exact. Made by `rights` and `rights_of_role`.
+    """
+
+    granted: frozenset[str]
+    _catalogue: _Catalogue = field(repr=False)
+    #: Every scope that is allowed by its name: granted or implied.
+    _names: frozenset[str] = field(repr=False)
+    #: Granted patterns, which reach everything they cover.
+    _patterns: frozenset[str] = field(repr=False)
+    #: Patterns that reach nothing reserved: those that come with a role, and all that are implied.
+    _given: frozenset[str] = field(repr=False)
+    _implied: frozenset[str] = field(repr=False)
+
+    def allows(self, required: str) -> bool:
+        """Whether `required`, a scope or a pattern, is wholly among them."""
+        if required in self._names or any(covers(pattern, required) for pattern in self._patterns):
+            return True
+        return any(covers(pattern, required) for pattern in self._implied) and not _meets_reserved(required)
+
+    def allows_all(self, required: Iterable[str]) -> bool:
+        """Whether every one of `required` is among them."""
+        return all(self.allows(scope) for scope in required)
+
+    def excess(self, wanted: Iterable[str]) -> frozenset[str]:
+        """Those of `wanted` that are not among them."""
+        return frozenset(scope for scope in wanted if not self.allows(scope))
+
+    def within(self, bounds: Rights) -> Rights:
+        """What both allow, spelled as it is here wherever `bounds` allows the whole of it."""
+        return _within(self, bounds)
+
+
+def rights(settings: Settings, granted: Iterable[str]) -> Rights:
+    """What whoever holds `granted` may do."""
+    return _rights(_catalogue_of(settings), frozenset(granted))
+
+
+def rights_of_role(settings: Settings, role: str, custom: Sequence[str] | None = None) -> Rights:
+    """What a role allows: one that every organization has, or with these permissions; an unknown one allows nothing."""
+    known = _catalogue_of(settings)
+    if custom is not None:
+        return _rights(known, frozenset(custom))
+    return _rights_of_role(known, ROLES[role]) if role in ROLES else _rights(known, frozenset())
+
+
+def catalogue(settings: Settings) -> Mapping[str, Scope]:
+    """Every scope this deployment knows, by name: its own, the management permissions and the standard ones."""
+    return _catalogue_of(settings).scopes
+
+
+def advertised(settings: Settings) -> list[str]:
+    """The names that metadata lists: there are clients that ask for all they read there, so not to manage anything."""
+    known = _catalogue_of(settings)
+    return [scope.name for scope in (*known.own, *_STANDARD)]
+
+
+def is_known(settings: Settings, scope: str) -> bool:
+    """Whether it is a name of the catalogue, covers one, or is covered by a pattern that stands there."""
+    known = _catalogue_of(settings)
+    if scope in known.scopes or any(covers(pattern, scope) for pattern in known.patterns):
+        return True
+    return is_pattern(scope) and any(covers(scope, name) for name in known.scopes)
+
+
+def covered(settings: Settings, asked: frozenset[str], held: frozenset[str]) -> frozenset[str]:
+    """Those of `asked` that whoever holds `held` may have, in a token or narrowed down from one.
+
+    What speaks about a person is held by its name only: no wildcard hands out an email address.
+    """
+    if asked <= held:
+        return asked
+    reach = rights(settings, held)
+    return frozenset(
+        scope
+        for scope in asked
+        if scope in held or (scope not in PERSONAL and reach.allows(scope) and is_known(settings, scope))
+    )
+
+
+@lru_cache(maxsize=4096)
+def _rights(known: _Catalogue, granted: frozenset[str], given: frozenset[str] = frozenset()) -> Rights:
+    """The closure of `granted` and of the patterns `given` with them."""
+    patterns = frozenset(scope for scope in granted if is_pattern(scope))
+    found = Rights(granted, known, granted, patterns, given, given)
+    while True:
+        implied = {each for scope in known.implying if found.allows(scope.name) for each in scope.implies}
+        grown = replace(
+            found,
+            _names=found._names | {each for each in implied if not is_pattern(each)},
+            _implied=found._implied | {each for each in implied if is_pattern(each)},
+        )
+        if grown == found:
+            return found
+        found = grown
+
+
+@lru_cache(maxsize=64)
+def _rights_of_role(known: _Catalogue, role: Role) -> Rights:
+    own = [scope for scope in known.own if role.api == "all" or (role.api == "ordinary" and not scope.sensitive)]
+    named = {scope.name for scope in own if not _meets_reserved(scope.name)}
+    given = {scope.name for scope in own} - named | ({ANY} if role.api == "all" else set())
+    return _rights(known, frozenset({*role.permissions, *named}), frozenset(given))
+
+
+@lru_cache(maxsize=4096)
+def _within(one: Rights, bounds: Rights) -> Rights:
+    kept = frozenset(scope for scope in one.granted if bounds.allows(scope))
+    if kept == one.granted and not one._given:
+        return one
+    # Where a pattern that reaches nothing reserved has a part in it, the common part reaches nothing reserved either.
+    guarded = _meets(one._implied, bounds._implied | bounds._patterns) | _meets(one._patterns, bounds._implied)
+    given = frozenset(scope for scope in guarded if is_pattern(scope))
+    candidates = one._names | bounds._names | guarded - given | _meets(one._patterns, bounds._patterns)
+    stays = _rights(one._catalogue, kept, given)
+    parts = {each for each in candidates if not stays.allows(each) and one.allows(each) and bounds.allows(each)}
+    return _rights(one._catalogue, kept | parts, given)
+
+
+def _meets(left: frozenset[str], right: frozenset[str]) -> frozenset[str]:
+    found = (meet(one, other) for one in left for other in right)
+    return frozenset(scope for scope in found if scope is not None)
+
+
+def _meets_reserved(scope: str) -> bool:
+    return scope in _RESERVED or (is_pattern(scope) and any(covers(scope, name) for name in _RESERVED))
+
+
+_COMPILED: Final[dict[int, _Catalogue]] = {}
+#: One process has one `Settings`; a test suite has many.
+_MAXIMUM_COMPILED: Final = 16
+
+
+def _catalogue_of(settings: Settings) -> _Catalogue:
+    # By identity, which costs nothing: settings do not change, and what is kept here keeps its id.
+    known = _COMPILED.get(id(settings))
+    if known is None:
+        if len(_COMPILED) >= _MAXIMUM_COMPILED:
+            _COMPILED.clear()
+        known = _COMPILED[id(settings)] = _compile(settings)
+    return known
+
+
+def _compile(settings: Settings) -> _Catalogue:
     # What is standard keeps its meaning, whatever the configuration says.
-    return {name: Scope(name, each.sentence, icon="key") for name, each in settings.scopes.items()} | known
+    own = tuple(
+        Scope(name, each.sentence, each.detail, "key", each.sensitive, each.implies)
+        for name, each in settings.scopes.items()
+        if name not in _RESERVED
+    )
+    as_written = _catalogue_with(settings, own)
+    return _catalogue_with(settings, tuple(replace(scope, sensitive=_is_sensitive(as_written, scope)) for scope in own))
+
+
+def _catalogue_with(settings: Settings, own: tuple[Scope, ...]) -> _Catalogue:
+    scopes = {scope.name: scope for scope in (*own, *_MANAGEMENT, *_STANDARD)}
+    return _Catalogue(
+        settings,
+        MappingProxyType(scopes),
+        own,
+        patterns=tuple(scope.name for scope in own if is_pattern(scope.name)),
+        implying=tuple(scope for scope in own if scope.implies),
+    )
+
+
+def _is_sensitive(known: _Catalogue, scope: Scope) -> bool:
+    """Whether it, or anything that comes with it, is marked so."""
+    reach = _rights(known, frozenset({scope.name}))
+    return any(other.sensitive and reach.allows(other.name) for other in known.scopes.values())

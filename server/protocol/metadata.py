@@ -68,7 +68,7 @@ def authorization_server_metadata(settings: Settings) -> dict[str, Any]:
         "authorization_endpoint": settings.url("/oauth/authorize"),
         "token_endpoint": settings.url("/oauth/token"),
         "jwks_uri": settings.url("/.well-known/jwks.json"),
-        "scopes_supported": list(scopes.catalogue(settings)),
+        "scopes_supported": scopes.advertised(settings),
         "response_types_supported": list(RESPONSE_TYPES),
         "response_modes_supported": list(RESPONSE_MODES),
         "grant_types_supported": list(GRANT_TYPES),

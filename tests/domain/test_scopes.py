@@ -8,6 +8,7 @@ import pytest
 
 from server.domain import scopes
 from server.domain.claims import CLAIMS_OF_SCOPE, ID_TOKEN_SCOPES
+from server.domain.policy.role_permissions import MANAGEMENT_NAMES
 from tests.support.application import Gatepost
 
 
@@ -51,22 +52,23 @@ def test_set_is_written_in_one_order_with_openid_first() -> None:
     assert scopes.parse(scopes.format_scopes({"b", "a"})) == {"a", "b"}
 
 
-def test_catalogue_has_the_standard_scopes_with_a_sentence_each(gatepost: Gatepost) -> None:
+def test_catalogue_has_the_standard_and_the_management_scopes_with_a_sentence_each(gatepost: Gatepost) -> None:
     known = scopes.catalogue(gatepost.settings)
-    assert set(known) == scopes.PERSONAL == {"openid", "profile", "email", "address", "phone", "offline_access"}
+    assert {"openid", "profile", "email", "address", "phone", "offline_access"} == scopes.PERSONAL
+    assert set(known) == scopes.PERSONAL | set(MANAGEMENT_NAMES)
     for name, scope in known.items():
         assert scope.name == name
         assert scope.sentence[0].isupper()
         assert not scope.sentence.endswith(".")
         assert scope.icon in {"person", "mail", "map-pin", "phone", "clock", "key", "shield", "dot"}
-    assert {name for name, scope in known.items() if scope.sensitive} == {"address", "phone"}
+    assert {name for name in scopes.PERSONAL if known[name].sensitive} == {"address", "phone"}
 
 
 def test_catalogue_has_the_deployments_own_scopes_too(make_gatepost: Callable[..., Gatepost]) -> None:
     known = scopes.catalogue(make_gatepost(scopes={"notes:read": "Read your notes"}).settings)
     assert (known["notes:read"].sentence, known["notes:read"].icon) == ("Read your notes", "key")
     assert "notes:read" not in scopes.PERSONAL
-    assert len(known) == 7
+    assert len(known) == 1 + len(scopes.PERSONAL) + len(MANAGEMENT_NAMES)
 
 
 def test_standard_scope_keeps_its_meaning_when_the_configuration_names_it(
