@@ -11,6 +11,7 @@ _BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 _TABLES = (
     "client_logos",
     "idempotent_responses",
+    "credential_limits",
     "credential_networks",
     "credential_usage",
     "api_keys",
@@ -29,7 +30,7 @@ def upgrade() -> None:
     _add_client_columns()
     for name in ("organization_id", "environment"):
         op.add_column("audit_events", sa.Column(name, sa.String(), nullable=True))
-    _index("audit_events", "organization_id")
+    op.create_index(op.f("ix_audit_events_organization_id_at"), "audit_events", ["organization_id", "at"])
 
 
 def _text(name: str, *, nullable: bool = False) -> sa.Column[str]:
@@ -160,6 +161,8 @@ def _create_keys() -> None:
         _text("last_used_user_agent", nullable=True),
         _moment("last_failure_at", nullable=True),
         _text("last_failure_reason", nullable=True),
+        _moment("written_at"),
+        _moment("alerted_at", nullable=True),
         _key("credential_usage", "kind", "credential_id", "day"),
     )
     op.create_table(
@@ -168,6 +171,17 @@ def _create_keys() -> None:
         _moment("first_seen_at"),
         _key("credential_networks", "kind", "credential_id", "network"),
     )
+    op.create_table(
+        "credential_limits",
+        _text("bucket"),
+        sa.Column("requests", sa.Integer(), nullable=False),
+        _moment("window_ends_at"),
+        _key("credential_limits", "bucket"),
+    )
+    _index("credential_limits", "window_ends_at")
+    if op.get_bind().dialect.name == "postgresql":
+        # Counts of one minute need not survive a crash, and each costs a flush of the log otherwise.
+        op.execute("ALTER TABLE credential_limits SET UNLOGGED")
     op.create_table(
         "idempotent_responses",
         _text("id"),
@@ -203,7 +217,7 @@ def _add_client_columns() -> None:
 
 def downgrade() -> None:
     """Forgets all of it."""
-    op.drop_index(op.f("ix_audit_events_organization_id"), "audit_events")
+    op.drop_index(op.f("ix_audit_events_organization_id_at"), "audit_events")
     for name in ("organization_id", "environment"):
         op.drop_column("audit_events", name)
     for column in ("organization_id", "created_by"):

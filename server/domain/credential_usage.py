@@ -26,6 +26,10 @@ class CredentialUsage(Base):
     last_used_user_agent: Mapped[str | None]
     last_failure_at: Mapped[datetime | None]
     last_failure_reason: Mapped[str | None]
+    #: When a process last wrote the row: the others wait a minute.
+    written_at: Mapped[datetime]
+    #: When a burst of failures was last told of.
+    alerted_at: Mapped[datetime | None]
 
 
 class CredentialNetwork(Base):

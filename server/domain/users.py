@@ -58,7 +58,12 @@ def email_key(email: str) -> str:
     return unicodedata.normalize("NFKC", email.strip()).casefold()
 
 
-def _is_name(name: str) -> bool:
+def is_email_address(address: str) -> bool:
+    """Whether mail could be sent there, as far as its form tells."""
+    return bool(_EMAIL.fullmatch(address) and _EMAIL.fullmatch(email_key(address)))
+
+
+def is_name(name: str) -> bool:
     """Whether it can stand on one line: no control characters, line ends or halves of characters."""
     unfit = {"Cc", "Cs", "Zl", "Zp"}
     return 0 < len(name) <= _MAXIMUM_NAME and not any(unicodedata.category(each) in unfit for each in name)
@@ -80,9 +85,9 @@ def create_user(
         Conflict: when somebody has it already.
     """
     address = email.strip()
-    if not (_EMAIL.fullmatch(address) and _EMAIL.fullmatch(email_key(address))):
+    if not is_email_address(address):
         raise Invalid("email", "This is not an email address.")
-    if name is not None and not _is_name(name):
+    if name is not None and not is_name(name):
         raise Invalid("name", f"A name has 1 to {_MAXIMUM_NAME} printable characters.")
     if find_user_by_email(work, address) is not None:
         raise Conflict(f"There is a user with the address {address} already.")

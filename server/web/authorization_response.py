@@ -12,7 +12,7 @@ from server.protocol.authorization.endpoint import PageNeeded
 from server.protocol.authorization.prompt import Step
 from server.protocol.authorization.response_modes import AuthorizationResponse, FormPost
 from server.web.context import current_work
-from server.web.pages import Application, application, page_url, render
+from server.web.pages import Application, application, page_url, redirect_to, render
 from server.web.security_headers import runs_own_script
 from server.web.session_cookie import ensure_browser
 
@@ -38,14 +38,6 @@ def carry_on(parked: AuthorizationRequest, browser: Browser | None) -> Response:
             get_open_request(current_work(), parked.id, ensure_browser())
         return redirect_to(page_url(_PAGE_OF_STEP[outcome.progress.step], parked.id))
     return send(outcome)
-
-
-def redirect_to(path: str) -> Response:
-    """303, so that a POST is followed by a GET (RFC 9700 §4.12); no page that would repeat where it goes."""
-    response = Response(status=303)
-    response.headers["Location"] = path
-    del response.headers["Content-Type"]
-    return response
 
 
 def send(answer: AuthorizationResponse) -> Response:

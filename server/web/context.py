@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias, cast
 from flask import Flask, abort, current_app, g, request
 
 from server.config import Settings
-from server.domain.actor import Actor
+from server.domain.actor import Actor, ActorKind
 from server.domain.unit_of_work import Runtime, UnitOfWork
 from server.infra import secrets
 from server.infra.database import database
@@ -60,10 +60,15 @@ def current_work() -> UnitOfWork:
     return cast(UnitOfWork, g.work)
 
 
-def act_as_user(user_id: str) -> UnitOfWork:
-    """The unit of work of this request, on behalf of a person who proved who they are."""
-    g.work = current_work().acting_as("user", user_id)
+def act_as(kind: ActorKind, actor_id: str) -> UnitOfWork:
+    """The unit of work of this request, on behalf of somebody who proved who they are."""
+    g.work = current_work().acting_as(kind, actor_id)
     return cast(UnitOfWork, g.work)
+
+
+def act_as_user(user_id: str) -> UnitOfWork:
+    """As `act_as`, for a person."""
+    return act_as("user", user_id)
 
 
 def current_request_id() -> str:

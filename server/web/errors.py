@@ -15,7 +15,8 @@ from server.protocol.authorization_server import EndpointResponse
 from server.protocol.errors import OAuth2Error
 from server.web.context import current_gatepost, current_request_id, current_work
 from server.web.machine_errors import RETRY_AFTER_SECONDS, STATUS_OF, error_document, machine_error, note_fault
-from server.web.pages import client_alone, render
+from server.web.pages import client_alone, redirect_to, render
+from server.web.person import SignInNeeded
 
 _START_AGAIN: Final = "Go back to the app you came from and start again."
 _HTTP_SENTENCES: Final = {
@@ -28,6 +29,7 @@ _HTTP_SENTENCES: Final = {
 
 def register(app: Flask) -> None:
     """Installs the handlers; nothing leaves the application as a traceback."""
+    app.register_error_handler(SignInNeeded, _on_sign_in_needed)
     app.register_error_handler(OAuth2Error, _on_oauth_error)
     app.register_error_handler(DomainError, _on_domain_error)
     app.register_error_handler(HTTPException, _on_http_error)
@@ -40,6 +42,11 @@ def _is_machine() -> bool:
     if name is None:
         return "text/html" not in request.headers.get("Accept", "")
     return name.startswith("oauth.") and not name.startswith("oauth.authorize")
+
+
+def _on_sign_in_needed(error: SignInNeeded) -> Response:
+    database.session.rollback()
+    return redirect_to(error.login_url)
 
 
 def _on_oauth_error(error: OAuth2Error) -> Response:

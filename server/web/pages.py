@@ -70,6 +70,14 @@ def render(template: str, status: int = 200, **context: Any) -> Response:
     return response
 
 
+def redirect_to(path: str) -> Response:
+    """303, so that a POST is followed by a GET (RFC 9700 §4.12); no page that would repeat where it goes."""
+    response = Response(status=303)
+    response.headers["Location"] = path
+    del response.headers["Content-Type"]
+    return response
+
+
 def initials(name: str) -> str:
     """One or two letters that stand for a name."""
     words = [word for word in name.replace("@", " ").split() if word[0].isalnum()]

@@ -15,11 +15,11 @@ from server.domain.sessions import Session
 from server.domain.users import User, find_user
 from server.protocol.authorization import endpoint
 from server.protocol.authorization.prompt import Step
-from server.web.authorization_response import application_of, redirect_to, resume_url, send
+from server.web.authorization_response import application_of, resume_url, send
 from server.web.context import act_as_user, current_gatepost, current_work
 from server.web.csrf import check_csrf, csrf_token
 from server.web.interaction.pending import required_request
-from server.web.pages import duration, page_url, person, render
+from server.web.pages import duration, page_url, person, redirect_to, render
 from server.web.session_cookie import ensure_browser
 from server.web.transaction import in_transaction
 

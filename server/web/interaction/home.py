@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask.wrappers import Response
 
-from server.web.interaction.signed_in import signed_in_user
 from server.web.pages import page_url, person, render
+from server.web.person import signed_in_user
 from server.web.security_headers import stays_on_site
 from server.web.transaction import reading
 

@@ -12,11 +12,12 @@ from server.domain.login_flow import log_in_with_password
 from server.domain.sessions import Session, find_session, has_signed_in, is_live
 from server.domain.users import User, find_user
 from server.protocol.authorization import endpoint
-from server.web.authorization_response import application_of, redirect_to, resume_url, send
+from server.web.authorization_response import application_of, resume_url, send
 from server.web.context import current_work
 from server.web.csrf import check_csrf, csrf_token, has_current_token, is_same_origin
 from server.web.interaction.pending import pending_request
-from server.web.pages import page_url, person, render
+from server.web.pages import page_url, person, redirect_to, render
+from server.web.person import return_path, signed_in
 from server.web.session_cookie import current_browser, ensure_browser, known_browser, plant, superseded_browser
 from server.web.transaction import in_transaction
 
@@ -57,7 +58,7 @@ def submit_login() -> Response:
         return page
     plant(secret)
     if pending is None:
-        return redirect_to(page_url(""))
+        return redirect_to(page_url((return_path(request.form.get("next")) or "/").removeprefix("/")))
     note_login(pending, session)
     return redirect_to(resume_url(pending))
 
@@ -93,13 +94,15 @@ def _login_page(
         confirm_identity=must_confirm,
         person=person(user) if user and must_confirm else None,
         can_cancel=pending is not None,
+        next=return_path(request.values.get("next")),
     )
 
 
 def _expected_user(pending: AuthorizationRequest | None, browser: Browser) -> tuple[User, bool] | None:
     """Who is expected to sign in, and whether they are signed in already and only have to confirm it."""
     if pending is None:
-        return None
+        found = signed_in() if request.values.get("confirm") == "1" else None
+        return (found.user, True) if found is not None else None
     if pending.is_account_chosen and pending.session_id is None:
         return None
     work = current_work()

@@ -20,12 +20,11 @@ from server.domain.sessions import Session
 from server.protocol.end_session import PROOF, EndSessionRequest, check_request, prove, with_proof
 from server.protocol.errors import InvalidRequest
 from server.protocol.request import FORM, Parameters
-from server.web.authorization_response import redirect_to
 from server.web.context import act_as_user, current_gatepost, current_work
 from server.web.csrf import check_csrf, csrf_token
 from server.web.errors import error_page
-from server.web.interaction.signed_in import signed_in_users
-from server.web.pages import Application, client_alone, page_url, person, render
+from server.web.pages import Application, client_alone, page_url, person, redirect_to, render
+from server.web.person import signed_in_users
 from server.web.security_headers import frames, runs_own_script
 from server.web.session_cookie import current_browser, known_browser, plant, superseded_browser
 from server.web.transaction import in_transaction

@@ -13,11 +13,11 @@ from server.domain.browsers import Browser
 from server.domain.sessions import Session
 from server.domain.usability import is_usable
 from server.domain.users import find_user
-from server.web.authorization_response import application_of, redirect_to, resume_url
+from server.web.authorization_response import application_of, resume_url
 from server.web.context import act_as_user, current_work
 from server.web.csrf import check_csrf, csrf_token
 from server.web.interaction.pending import required_request
-from server.web.pages import initials, page_url, render
+from server.web.pages import initials, page_url, redirect_to, render
 from server.web.session_cookie import ensure_browser
 from server.web.transaction import in_transaction
 
