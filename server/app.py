@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from flask import Flask
@@ -31,6 +32,8 @@ from server.web.request_metrics import CountedRequests
 from server.web.wsgi_guard import WsgiGuard
 
 _MAXIMUM_BODY_BYTES = 64 * 1024
+#: Of logos that developers upload; the views of such paths take as much.
+_MAXIMUM_LOGO_BYTES = 512 * 1024
 
 
 def create_app(settings: Settings | None = None, clock: Clock | None = None) -> Flask:
@@ -85,9 +88,19 @@ def create_serving_app(settings: Settings | None = None) -> Flask:
         metrics_listener.start(runtime, database.engine.pool)
     liveness_paths = frozenset({"/healthz", f"{settings.issuer_path}/healthz"})
     app.wsgi_app = OneAtATime(  # type: ignore[method-assign]
-        app.wsgi_app, _MAXIMUM_BODY_BYTES, liveness_paths
+        app.wsgi_app, _maximum_body_bytes(settings), liveness_paths
     )
     return app
+
+
+def _maximum_body_bytes(settings: Settings) -> Callable[[str], int]:
+    dashboard = f"{settings.issuer_path}/dashboard/"
+
+    def of(path: str) -> int:
+        is_logo = path.startswith(dashboard) and path.endswith("/logo")
+        return _MAXIMUM_LOGO_BYTES if is_logo else _MAXIMUM_BODY_BYTES
+
+    return of
 
 
 def create_dev_app(settings: Settings, credentials: DemoCredentials) -> Flask:

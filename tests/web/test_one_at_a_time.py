@@ -11,7 +11,7 @@ from werkzeug.test import create_environ, run_wsgi_app
 
 from server.infra import draining
 from server.web import one_at_a_time
-from server.web.one_at_a_time import OneAtATime
+from server.web.one_at_a_time import STREAMS, OneAtATime
 
 
 def environ_with(body: bytes, length: str | None) -> dict[str, Any]:
@@ -184,3 +184,32 @@ def test_clients_are_asked_to_connect_anew_when_the_server_drains() -> None:
         assert run_wsgi_app(gate, {**environ_with(b"", None), "PATH_INFO": "/healthz"})[2]["Connection"] == "close"
     finally:
         draining.adopt(None)
+
+
+def test_larger_body_is_read_when_its_path_may_have_one() -> None:
+    echo = Echo()
+    gate = OneAtATime(echo, lambda path: 20 if path.endswith("/logo") else 4)
+    for path, is_read_here in (("/a/logo", True), ("/a", False)):
+        arriving = io.BytesIO(b"0123456789")
+        environ = environ_with(b"", "10") | {"wsgi.input": arriving, "PATH_INFO": path}
+        assert run_wsgi_app(gate, environ)[1] == "200 OK"
+        assert (environ["wsgi.input"] is not arriving) is is_read_here
+
+
+def test_others_have_their_turn_while_an_answer_is_streamed() -> None:
+    met: list[str] = []
+
+    def streaming(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        environ[STREAMS] = True
+        start_response("200 OK", [])
+        return iter((b"first", b"second"))
+
+    def other(_environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        start_response("204 No Content", [])
+        return []
+
+    gate = OneAtATime(lambda e, s: (streaming if e["PATH_INFO"] == "/export" else other)(e, s), 100)
+    body = iter(run_wsgi_app(gate, environ_with(b"", "0") | {"PATH_INFO": "/export"})[0])
+    assert next(body) == b"first"
+    met.append(run_wsgi_app(gate, environ_with(b"", "0"))[1])
+    assert (met, list(body)) == (["204 No Content"], [b"second"])
