@@ -86,28 +86,27 @@ def spend_request(work: UnitOfWork, credential_id: str, limit: int | None) -> Al
         raise TooMany(_SENTENCE, retry_after=wait)
     if work.is_in_transaction:
         commit_attempt(work.db)
-    allowance, wait = _counted(work, bucket, limit)
-    if wait > 0:
-        work.runtime.limits.refuse(bucket, work.now, wait)
-        raise TooMany(_SENTENCE, retry_after=wait)
-    return allowance
+    spent, ends_at = _count(work, bucket, limit)
+    resets_in = max(1, math.ceil((ends_at - work.now).total_seconds()))
+    if spent is not None and spent > limit:
+        work.runtime.limits.refuse(bucket, ends_at, work.now)
+        raise TooMany(_SENTENCE, retry_after=resets_in)
+    return Allowance(limit, None if spent is None else limit - spent, resets_in)
 
 
-def _counted(work: UnitOfWork, bucket: str, limit: int) -> tuple[Allowance, int]:
-    """What is left, and the seconds to wait when it was nothing."""
+def _count(work: UnitOfWork, bucket: str, limit: int) -> tuple[int | None, datetime]:
+    """How many requests the window has with this one, if that is known, and when it ends."""
     store, now = work.runtime.limits.store, work.now
-    if store is not None:
-        with stepping_aside():
-            wait = store.spend([Budget(bucket, limit, WINDOW_SECONDS)], now)
-        return Allowance(limit, None, wait or WINDOW_SECONDS), wait
-    ((requests, ends_at),) = _count(
-        work, {"bucket": bucket, "now": now, "ends": now + timedelta(seconds=WINDOW_SECONDS)}
-    )
-    resets_in = max(1, math.ceil((ends_at - now).total_seconds()))
-    return Allowance(limit, max(0, limit - requests), resets_in), resets_in if requests > limit else 0
+    ends_at = now + timedelta(seconds=WINDOW_SECONDS)
+    if store is None:
+        ((spent, ends_at),) = _count_in_database(work, {"bucket": bucket, "now": now, "ends": ends_at})
+        return spent, ends_at
+    with stepping_aside():
+        wait = store.spend([Budget(bucket, limit, WINDOW_SECONDS)], now)
+    return (limit + 1, now + timedelta(seconds=wait)) if wait > 0 else (None, ends_at)
 
 
-def _count(work: UnitOfWork, parameters: dict[str, Any]) -> Rows:
+def _count_in_database(work: UnitOfWork, parameters: dict[str, Any]) -> Rows:
     autocommit = work.runtime.autocommit
     if autocommit.engine.dialect.name == "postgresql":
         return autocommit.change(_COUNT, parameters)
