@@ -12,6 +12,8 @@ from sqlalchemy import Executable
 from server.config import Settings
 from server.domain.actor import Actor, ActorKind
 from server.domain.audit_queue import AuditQueue
+from server.domain.leak_report_signature import LeakReportKeys
+from server.domain.usage_recorder import UsageRecorder
 from server.infra.autocommit import Autocommit, Rows
 from server.infra.clock import Clock, SystemClock
 from server.infra.database import DatabaseSession, is_in_transaction
@@ -41,6 +43,10 @@ class Runtime:
     outbound_http: OutboundHttp
     #: The keys that clients publish at URLs of their own.
     remote_keys: RemoteKeys
+    #: The keys of whoever reports leaked API keys.
+    leak_report_keys: LeakReportKeys
+    #: Where uses of API keys and clients are noted until a thread writes them.
+    usage: UsageRecorder
     #: Parsed private keys by `kid`: parsing one costs as much as sixty signatures.
     parsed_keys: dict[str, SigningKey] = field(default_factory=dict)
     #: Where no thread empties it (tests, commands), audit rows are written by the transaction itself.
@@ -69,6 +75,8 @@ def open_runtime(settings: Settings, clock: Clock | None = None) -> Runtime:
         RegistryCache(autocommit),
         outbound_http,
         RemoteKeys(outbound_http, clock),
+        LeakReportKeys(outbound_http, clock, settings.leak_report_keys_url),
+        UsageRecorder(clock),
         limits=open_rate_limits(settings),
     )
 
