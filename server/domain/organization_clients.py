@@ -1,0 +1,102 @@
+"""The clients of an organization: made and changed by its members, who give none more than they have themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from sqlalchemy import select
+
+from server.domain import scopes
+from server.domain.client_changes import change_client, metadata_of
+from server.domain.client_registration import ClientMetadata, add_client, prepare_client
+from server.domain.client_secrets import issue_client_secret, needs_secret
+from server.domain.clients import Client, find_client
+from server.domain.errors import Denied, Invalid, NotFound
+from server.domain.policy.client_metadata import MEMBERS
+from server.domain.policy.environments import Environment
+from server.domain.scopes import Rights
+from server.domain.subjects import sector_of
+from server.domain.unit_of_work import UnitOfWork
+
+#: What an organization says of its clients; everything else is the operator's to decide.
+CHANGEABLE: Final = frozenset({*MEMBERS, "jwt_authentication", "access_token_claims", "id_token_claims"})
+_OPERATORS: Final[Mapping[str, Any]] = {
+    "is_first_party": False,
+    "may_introspect_any": False,
+    "registered_dynamically": False,
+    "is_demo": False,
+    "require_pkce": True,
+    "rotate_refresh_tokens": True,
+    "client_id": None,
+}
+
+
+def list_organization_clients(work: UnitOfWork, organization_id: str, environment: Environment) -> Sequence[Client]:
+    """The organization's clients in the environment, newest first."""
+    query = select(Client).where(Client.organization_id == organization_id, Client.environment == environment)
+    return work.db.scalars(query.order_by(Client.created_at.desc(), Client.id)).all()
+
+
+def get_organization_client(work: UnitOfWork, organization_id: str, environment: Environment, client_id: str) -> Client:
+    """The client of this id in the organization and environment.
+
+    Raises:
+        NotFound: when there is none there; what is elsewhere is not there.
+    """
+    client = find_client(work, client_id)
+    if client is None or (client.organization_id, client.environment) != (organization_id, environment):
+        raise NotFound("There is no such application.")
+    return client
+
+
+def create_organization_client(work: UnitOfWork, metadata: ClientMetadata, maker: Rights) -> tuple[Client, str | None]:
+    """Registers a client for the organization that the metadata name; returns its secret, shown this once, if any.
+
+    Raises:
+        Invalid: naming the metadata member and the reason.
+        Denied: when it would get more than its maker has.
+    """
+    client = prepare_client(work, replace(metadata, **_OPERATORS))
+    _check_excess(maker, client.allowed_scopes)
+    add_client(work, client)
+    return client, issue_client_secret(work, client) if needs_secret(client) else None
+
+
+def change_organization_client(
+    work: UnitOfWork, client: Client, changes: Mapping[str, Any], maker: Rights
+) -> str | None:
+    """Changes what the organization may say of its client; returns a new secret when that takes one.
+
+    Raises:
+        Invalid: naming the metadata member and the reason.
+        Denied: when the client may do more than who changes it, or would.
+    """
+    for name in changes:
+        if name not in CHANGEABLE:
+            raise Invalid(name, "Only the operator of this service decides this.")
+    check_reach(client, maker)
+    prepared = prepare_client(work, ClientMetadata(**{**metadata_of(client), **changes}))
+    _check_excess(maker, prepared.allowed_scopes - client.allowed_scopes)
+    if prepared.subject_type == "pairwise" and sector_of(client) != sector_of(prepared):
+        raise Invalid("redirect_uris", "The sector of pairwise subjects cannot change; register another client.")
+    return change_client(work, client, prepared)
+
+
+def check_reach(client: Client, maker: Rights) -> None:
+    """Refuses whoever would gain by the client: a new secret or redirect URI of it is worth all that it may do.
+
+    Raises:
+        Denied: when the client may do more than they.
+    """
+    if client.is_first_party or client.may_introspect_any:
+        raise Denied("The operator of this service gave this application special rights; ask them to change it.")
+    _check_excess(maker, client.allowed_scopes)
+
+
+def _check_excess(maker: Rights, wanted: frozenset[str]) -> None:
+    # What speaks about a person is that person's to give, each time they are asked.
+    excess = maker.excess(wanted - scopes.PERSONAL)
+    if excess:
+        raise Denied(f"Your role does not reach that far: {', '.join(sorted(excess))}.")
