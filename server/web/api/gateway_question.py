@@ -1,0 +1,194 @@
+"""What a gateway asks of `/v1/verify`: what a credential must have, and which request it came with.
+
+A gateway says what it requires in the query of the address it is configured with, which no client can reach, or in
+`X-Required-…` headers. A client's own headers may come along, so a header only ever asks for more: all that is said
+must hold. What is said twice about the request itself must be the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final, TypeAlias
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from server.domain import scopes
+from server.domain.policy.environments import ENVIRONMENTS
+from server.web.api.error_answers import MOUNTS, Refusal
+
+#: A name and its value, in the order of a query.
+Pairs: TypeAlias = tuple[tuple[str, str], ...]
+
+_METHOD_HEADERS: Final = ("HTTP_X_ORIGINAL_METHOD", "HTTP_X_FORWARDED_METHOD")
+_TARGET_HEADERS: Final = ("HTTP_X_ORIGINAL_URI", "HTTP_X_ORIGINAL_URL", "HTTP_X_FORWARDED_URI")
+_SCIM_PATH: Final = re.compile(r"/scim/v2(?:/[A-Za-z0-9._~@:%+=,-]+)*/?")
+_DEFAULT_ENVIRONMENT: Final = "live"
+_ANY: Final = "any"
+_MAXIMUM_PARAMETERS: Final = 50
+_WRONG_QUERY: Final = (
+    "The query of this address may have scope, scope.<METHOD>, organization and environment (live, test or any)."
+)
+
+
+@dataclass(frozen=True)
+class Required:
+    """What the credential must have."""
+
+    scopes: frozenset[str] = frozenset()
+    #: Further scopes of single methods.
+    by_method: Pairs = ()
+    #: Ids or slugs, all of which must be its organization.
+    organizations: frozenset[str] = frozenset()
+    #: Those of which one must be its own.
+    environments: frozenset[str] = frozenset(ENVIRONMENTS)
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question of a gateway."""
+
+    required: Required
+    #: What the original request asks for, in all ways in which it was told; empty when it was not.
+    targets: tuple[str, ...]
+    #: Every pair of the query of the original request.
+    query: Pairs
+
+    @property
+    def is_for_scim(self) -> bool:
+        """Whether the request is one for provisioning: no other path may be reached by way of this one."""
+        return bool(self.targets) and all(_is_scim(target) for target in self.targets)
+
+
+def read_question(environ: Mapping[str, Any], below: str) -> Question:
+    """The question of one request.
+
+    Args:
+        environ: the request, as WSGI has it.
+        below: what follows the endpoint's own path: the path of the original request, as Envoy sends it.
+
+    Raises:
+        Refusal: 400 when it cannot be read, or contradicts itself.
+    """
+    own_query = environ.get("QUERY_STRING", "")
+    methods = {environ[name] for name in _METHOD_HEADERS if name in environ}
+    targets = [environ[name] for name in _TARGET_HEADERS if name in environ]
+    if below:
+        # The method and the query are the original request's then, and a client's.
+        methods.add(environ["REQUEST_METHOD"])
+        targets.append(f"{below}?{own_query}" if own_query else below)
+        stated = Required()
+    else:
+        stated = _stated(own_query)
+    targets = list(dict.fromkeys(map(_without_origin, targets)))
+    if len(methods) > 1 or len(targets) > 1:
+        raise Refusal(400, "The request's method or path was told in two ways that differ.")
+    required = _with_headers(stated, environ, is_environment_open=bool(below))
+    required = _with_method(required, next(iter(methods), None))
+    return Question(required, tuple(targets), tuple(pair for each in targets for pair in _query_of(each)))
+
+
+def path_below(path: str, issuer_path: str) -> str | None:
+    """What follows the endpoint's own path in `path`; None when it is another endpoint's."""
+    for mount in MOUNTS:
+        own = f"{issuer_path}{mount}/verify"
+        if path == own:
+            return ""
+        if path.startswith(f"{own}/"):
+            return path.removeprefix(own)
+    return None
+
+
+def pairs_of(query: str) -> Pairs:
+    """The names and values of a query string.
+
+    Raises:
+        Refusal: 400 when it is none.
+    """
+    if not query:
+        return ()
+    try:
+        # WSGI hands the raw bytes over as Latin-1 (PEP 3333).
+        text = query.encode("latin-1").decode()
+        found = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MAXIMUM_PARAMETERS)
+    except ValueError as error:
+        raise Refusal(400, "The query cannot be read.") from error
+    return tuple(found)
+
+
+@lru_cache(maxsize=256)
+def _stated(query: str) -> Required:
+    """What the address itself requires: always the same one, so that it is read once."""
+    found: dict[str, set[str]] = {"scope": set(), "organization": set()}
+    environments, by_method = [], []
+    for name, value in pairs_of(query):
+        prefix, _, method = name.partition(".")
+        if name in found and value:
+            found[name].update(scopes.parse(value) if name == "scope" else {value})
+        elif name == "environment":
+            environments.append(_environments([value], _WRONG_QUERY))
+        elif prefix == "scope" and method.isalpha() and method.isupper() and value:
+            by_method += [(method, scope) for scope in scopes.parse(value)]
+        else:
+            # A requirement that is misspelt would be none.
+            raise Refusal(400, _WRONG_QUERY)
+    allowed = frozenset[str].intersection(*environments) if environments else frozenset({_DEFAULT_ENVIRONMENT})
+    return Required(frozenset(found["scope"]), tuple(by_method), frozenset(found["organization"]), allowed)
+
+
+def _environments(values: Iterable[str], sentence: str) -> frozenset[str]:
+    allowed = frozenset(ENVIRONMENTS)
+    for value in values:
+        if value != _ANY and value not in ENVIRONMENTS:
+            raise Refusal(400, sentence)
+        allowed &= frozenset(ENVIRONMENTS) if value == _ANY else frozenset({value})
+    return allowed
+
+
+def _with_headers(stated: Required, environ: Mapping[str, Any], *, is_environment_open: bool) -> Required:
+    scope, organization = environ.get("HTTP_X_REQUIRED_SCOPE"), environ.get("HTTP_X_REQUIRED_ORGANIZATION")
+    environment = environ.get("HTTP_X_REQUIRED_ENVIRONMENT")
+    if environment is None and is_environment_open:
+        environment = _DEFAULT_ENVIRONMENT
+    if scope is None and organization is None and environment is None:
+        return stated
+    sentence = "X-Required-Environment must be live, test or any."
+    return Required(
+        stated.scopes | scopes.parse(scope),
+        stated.by_method,
+        stated.organizations | ({organization} if organization else frozenset()),
+        stated.environments & _environments([environment] if environment is not None else [], sentence),
+    )
+
+
+def _with_method(required: Required, method: str | None) -> Required:
+    if not required.by_method:
+        return required
+    if method is None:
+        raise Refusal(400, "The gateway must tell the request's method, in X-Original-Method or X-Forwarded-Method.")
+    # A HEAD tells of what a GET would answer; and not every server minds the case of a method.
+    names = {method.upper(), "GET"} if method.upper() == "HEAD" else {method.upper()}
+    further = frozenset(scope for name, scope in required.by_method if name in names)
+    return Required(required.scopes | further, (), required.organizations, required.environments)
+
+
+def _without_origin(target: str) -> str:
+    """The path and query of a target; ingress controllers tell the whole URL."""
+    if target.startswith("/"):
+        return target
+    try:
+        parts = urlsplit(target)
+    except ValueError as error:
+        raise Refusal(400, "The path of the request cannot be read.") from error
+    return f"{parts.path}?{parts.query}" if parts.query else parts.path
+
+
+def _query_of(target: str) -> Pairs:
+    return pairs_of(target.partition("?")[2])
+
+
+def _is_scim(target: str) -> bool:
+    path = target.partition("?")[0]
+    segments = unquote(path).split("/")
+    return _SCIM_PATH.fullmatch(path) is not None and path.count("/") == len(segments) - 1 and ".." not in segments
