@@ -1,0 +1,1 @@
+"""The dashboard: pages on which people look after their organizations, under `/dashboard`."""
