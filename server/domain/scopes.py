@@ -193,6 +193,9 @@ def _within(one: Rights, bounds: Rights) -> Rights:
     candidates = one._names | bounds._names | guarded - given | _meets(one._patterns, bounds._patterns)
     stays = _rights(one._catalogue, kept, given)
     parts = {each for each in candidates if not stays.allows(each) and one.allows(each) and bounds.allows(each)}
+    for each in sorted(parts):
+        if _rights(one._catalogue, kept | (parts - {each}), given).allows(each):
+            parts.remove(each)
     return _rights(one._catalogue, kept | parts, given)
 
 

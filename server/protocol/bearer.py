@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from server.domain import scopes
 from server.domain.unit_of_work import UnitOfWork
 from server.infra.jose import InvalidToken
 from server.protocol.errors import BearerError, InsufficientScope, MalformedBearerRequest, MissingToken
@@ -28,7 +29,8 @@ def require_bearer_token(
         raise BearerError(
             "The access token is expired, revoked or malformed.", realm=realm, detail=str(error)
         ) from error
-    if scope not in verified.scope_set or verified.user is None:
+    has_scope = scope in verified.scope_set or scopes.covered(work.settings, frozenset({scope}), verified.scope_set)
+    if not has_scope or verified.user is None:
         raise InsufficientScope("The access token does not have the scope this needs.", realm=realm)
     return verified
 

@@ -153,11 +153,12 @@ def check_scope(context: AuthorizationContext) -> None:
     scope = context.parameters.get("scope")
     if scope is not None and not scopes.is_well_formed(scope):
         raise InvalidScope("scope is malformed.", parameter="scope")
-    allowed = proven_client(context).allowed_scopes & frozenset(scopes.catalogue(context.work.settings))
+    asked, settings = scopes.parse(scope), context.work.settings
     if not gives_code(context.response_type):
         # OpenID Connect Core §11: without a code there is nothing to refresh, and no access that could last.
-        allowed -= {scopes.OFFLINE_ACCESS}
-    context.scope_set = scopes.parse(scope) & allowed
+        asked -= {scopes.OFFLINE_ACCESS}
+    allowed = scopes.covered(settings, asked, proven_client(context).allowed_scopes)
+    context.scope_set = frozenset(name for name in allowed if scopes.is_known(settings, name))
     if not context.scope_set:
         raise InvalidScope("No requested scope is known and allowed for this client.", parameter="scope")
     if gives_id_token(context.response_type) and scopes.OPENID not in context.scope_set:

@@ -62,7 +62,7 @@ class RefreshTokenGrant(grants.RefreshTokenGrant):
         refreshed = refresh(work, client, token, asked) or self._retried(client, token, asked)
         whole = refreshed.grant.scope_set
         # Within the grant once more: between asking and spending the token may have become live.
-        granted = whole & scopes.parse(asked) if asked is not None else whole
+        granted = scopes.covered(work.settings, scopes.parse(asked), whole) if asked is not None else whole
         issuance = Issuance(refreshed.at, refreshed.jti or secrets.new_id())
         authorized = Authorized(client, refreshed.user, refreshed.grant, granted, issuance)
         work.runtime.metrics.issue(self.GRANT_TYPE, client.client_type)
@@ -78,7 +78,8 @@ class RefreshTokenGrant(grants.RefreshTokenGrant):
         if known is None or requested == known.grant.scope_set:
             return None
         # A spent token is not told about its scope: what it asks for matters to the retry alone.
-        if not requested <= known.grant.scope_set and self._is_live(known):
+        is_within = scopes.covered(self.request.work.settings, requested, known.grant.scope_set) == requested
+        if not is_within and self._is_live(known):
             raise InvalidScope("More is asked for than was granted.")
         return scopes.format_scopes(requested)
 

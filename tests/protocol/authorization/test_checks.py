@@ -324,6 +324,31 @@ def test_scope_is_left_out_when_the_deployment_dropped_it_after_the_registration
     assert flow.tokens(scope="openid notes:read notes:write")["scope"] == "openid notes:read"
 
 
+@pytest.mark.parametrize(
+    ("registered", "asked", "given"),
+    [
+        ("notes:*", "notes:read", "notes:read"),
+        ("notes:*", "notes:*", "notes:*"),
+        ("notes:*", "notes:read notes:unheard-of users:read", "notes:read"),
+        ("root", "notes:read root", "notes:read root"),
+        ("root", "users:read notes:*", "notes:*"),
+        ("users:*", "users:read roles:read", "users:read"),
+        ("*", "notes:read email phone offline_access", "notes:read"),
+        ("*", "unheard-of notes:read", "notes:read"),
+        ("notes:read", "notes:* notes:read", "notes:read"),
+    ],
+)
+@pytest.mark.spec("RFC 6749 §3.3", "AZ-27", "INV-07")
+def test_scope_is_kept_when_a_registered_one_covers_or_implies_it(
+    make_gatepost: GatepostMaker, registered: str, asked: str, given: str
+) -> None:
+    root = {"sentence": "Do everything", "implies": ["*"]}
+    gatepost = make_gatepost(scopes={"notes:read": "Read your notes", "notes:write": "Change them", "root": root})
+    flow = flow_of(gatepost)
+    gatepost.change_client(flow.client.id, scope=f"openid {registered}")
+    assert set(flow.tokens(scope=f"openid {asked}")["scope"].split()) == {"openid", *given.split()}
+
+
 @pytest.mark.parametrize("client_type", ["spa", "native", "web"])
 @pytest.mark.spec("RFC 7636 §4.4.1", "RFC 9700 §2.1.1")
 def test_challenge_is_asked_for_already_here_when_the_client_must_use_pkce(

@@ -290,6 +290,57 @@ def test_token_is_not_spent_when_more_is_asked_than_was_granted(flow: Flow, scop
     assert refreshed(flow, token)
 
 
+@pytest.mark.parametrize(
+    ("granted", "asked", "given"),
+    [
+        ("notes:*", "notes:read", "notes:read"),
+        ("notes:*", "notes:*", "notes:*"),
+        ("root", "notes:read notes:write", "notes:read notes:write"),
+        ("notes:read notes:write", "notes:read", "notes:read"),
+    ],
+)
+@pytest.mark.spec("RFC 6749 §6", "INV-07")
+def test_less_is_given_when_what_was_granted_covers_or_implies_it(
+    make_gatepost: GatepostMaker, granted: str, asked: str, given: str
+) -> None:
+    flow = flow_with(make_gatepost, granted)
+    narrow = refreshed(flow, refresh_token_of(flow), scope=asked)
+    assert narrow["scope"] == jwt_claims(narrow["access_token"])["scope"] == given
+    full = refreshed(flow, narrow["refresh_token"])
+    assert set(full["scope"].split()) == {"openid", "offline_access", *granted.split()}
+
+
+@pytest.mark.parametrize(
+    ("granted", "asked"),
+    [
+        ("notes:*", "notes:unheard-of"),
+        ("notes:*", "*"),
+        ("*", "email"),
+        ("root", "users:read"),
+        ("root", "*"),
+        ("notes:read notes:write", "notes:*"),
+    ],
+)
+@pytest.mark.spec("RFC 6749 §6", "INV-07")
+def test_token_is_not_spent_when_what_was_granted_does_not_cover_what_is_asked(
+    make_gatepost: GatepostMaker, granted: str, asked: str
+) -> None:
+    flow = flow_with(make_gatepost, granted)
+    token = refresh_token_of(flow)
+    assert flow.refresh(token, scope=asked).get_json()["error"] == "invalid_scope"
+    assert refreshed(flow, token)
+
+
+def flow_with(make_gatepost: GatepostMaker, scope: str) -> Flow:
+    """One whose tokens have `scope`, beside what keeps them while the person is away."""
+    root = {"sentence": "Do everything", "implies": ["*"]}
+    own = {"notes:read": "Read your notes", "notes:write": "Change your notes", "root": root}
+    flow = flow_of(make_gatepost(scopes=own))
+    flow.scope = f"openid offline_access {scope}"
+    flow.gatepost.change_client(flow.client.id, scope=f"openid offline_access email {scope}")
+    return flow
+
+
 # Without rotation -------------------------------------------------------------------------------------------------
 
 
