@@ -15,6 +15,7 @@ from server.domain.policy.client_metadata import (
     RESPONSE_TYPES,
     SUBJECT_TYPES,
 )
+from server.domain.policy.environments import ENVIRONMENTS
 from server.infra.compact import InvalidToken, decode_object
 from server.infra.jose import SIGNING_ALGORITHMS
 from server.infra.jwe import CONTENT_ENCRYPTIONS, DECRYPTION_ALGORITHMS, ENCRYPTION_ALGORITHMS
@@ -49,6 +50,9 @@ _IDENTITY: Final = [
                  help="web: has a server; spa: runs in the browser; native: on a phone or desktop; "
                  "machine: acts for itself; device: has no browser."),
     click.option("--client-id", help="Choose the id; by default a random one."),
+    click.option("--organization", help="The id or slug of the organization that it belongs to, for good."),
+    click.option("--environment", type=click.Choice(ENVIRONMENTS), default="live", show_default=True,
+                 help="The world that it belongs to, for good."),
 ]  # fmt: skip
 _OPTIONS: Final = [
     click.option("--redirect-uri", "redirect_uris", multiple=True, help="Where people return to. May be repeated."),
@@ -105,6 +109,10 @@ _OPTIONS: Final = [
     click.option("--first-party", "is_first_party", is_flag=True, help="Our own application: people are not asked."),
     click.option("--introspect-any", "may_introspect_any", is_flag=True,
                  help="A resource server: may introspect tokens of all clients."),
+    click.option("--jwt-authentication", is_flag=True,
+                 help="It may sign tokens of its own, with its secret or key, and send them as bearer tokens."),
+    click.option("--access-token-claims", type=click.Choice(["lean", "rich"]), default="lean", show_default=True,
+                 help="rich: access tokens tell the person's name, address, organization and permissions."),
     click.option("--no-pkce", is_flag=True, help="For old confidential clients that cannot do PKCE."),
     click.option("--no-rotation", is_flag=True, help="Keep one refresh token; confidential clients only."),
     click.option("--refresh-token-policy", type=click.Choice(["offline_access", "always"]), default="offline_access",
@@ -115,14 +123,14 @@ _OPTIONS: Final = [
 
 
 def metadata_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives a command all of them but the two that are said once."""
+    """Gives a command all of them but those that are said once."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
 def identity_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives a command the two that no later command changes."""
+    """Gives a command those that no later command changes."""
     for option in reversed(_IDENTITY):
         command = option(command)
     return command

@@ -17,6 +17,7 @@ from server.domain.client_secrets import (
     needs_secret,
     rotate_client_secret,
 )
+from server.domain.organizations import get_organization
 from server.domain.policy.client_metadata import MEMBERS, OWN_MEMBERS
 from server.domain.registration_tokens import revoke_registration_token
 from server.domain.sector_identifiers import check_sector_file
@@ -38,11 +39,13 @@ def clients() -> None:
 @identity_options
 @metadata_options
 @json_option
-def create(name: str, as_json: bool, **options: Any) -> None:
+def create(name: str, organization: str | None, as_json: bool, **options: Any) -> None:
     """Register an application. Its secret, if it has one, is shown this once."""
     for flow in ("grant_types", "response_types"):
         options[flow] = options[flow] or None
     with operator_work() as work:
+        if organization is not None:
+            options["organization_id"] = get_organization(work, organization).id
         client = prepare_client(work, ClientMetadata(client_name=name, **values_of(options)))
         check_sector_file(work, client)
         add_client(work, client)
@@ -79,7 +82,7 @@ def update(client_id: str, unset: tuple[str, ...], as_json: bool, **options: Any
 @json_option
 def list_(as_json: bool) -> None:
     """List all applications."""
-    names = ("client_id", "client_name", "client_type", "token_endpoint_auth_method", "is_disabled")
+    names = ("client_id", "client_name", "client_type", "token_endpoint_auth_method", "environment", "is_disabled")
     with operator_work() as work:
         rows = [describe(client) for client in registry.list_clients(work)]
     shown = rows if as_json else [{name: row[name] for name in names} for row in rows]

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import fields
-from typing import Any
+from typing import Any, Final
 
-from server.domain import audit_log
 from server.domain.audit_events import AuditEvent
 from server.domain.client_registration import ClientMetadata
-from server.domain.client_secrets import CLIENT_SECRET_JWT, needs_secret, rotate_client_secret
-from server.domain.clients import Client, lock_client
+from server.domain.client_secrets import (
+    CLIENT_SECRET_JWT,
+    forget_readable_secrets,
+    needs_secret,
+    rotate_client_secret,
+    signs_with_secret,
+)
+from server.domain.clients import Client, lock_client, record_of_client
 from server.domain.errors import Invalid, NotFound
 from server.domain.policy.client_metadata import MEMBERS, OWN_MEMBERS
 from server.domain.registration_tokens import revoke_registration_token
 from server.domain.subjects import sector_of
 from server.domain.unit_of_work import UnitOfWork
+
+#: As long as `gatepost clients rotate-secret` gives by default.
+_OVERLAP_SECONDS: Final = 86400
 
 
 def metadata_of(client: Client) -> dict[str, Any]:
@@ -66,26 +74,40 @@ def change_client(work: UnitOfWork, client: Client, prepared: Client) -> str | N
     if lock_client(work, client.id) is None:
         raise NotFound(f"There is no client {client.id}.")
     secret = _change(work, client, prepared, (*MEMBERS, *OWN_MEMBERS))
-    if client.is_first_party or client.may_introspect_any or not client.registered_dynamically:
+    gets_more = client.is_first_party or client.may_introspect_any or client.jwt_authentication
+    if gets_more or not client.registered_dynamically:
         revoke_registration_token(work, client.id)
     return secret
 
 
 def _change(work: UnitOfWork, client: Client, prepared: Client, names: Iterable[str]) -> str | None:
-    secret_before = _kind_of_secret(client)
+    secret_before, signed_before = _use_of_secret(client), signs_with_secret(client)
     changed = [name for name in names if getattr(client, name) != getattr(prepared, name)]
     for name in changed:
         setattr(client, name, getattr(prepared, name))
     client.updated_at = work.now
     work.db.flush()
-    audit_log.record(work, AuditEvent.CLIENT_UPDATED, client_id=client.id, changed=sorted(changed))
-    if not needs_secret(client) or _kind_of_secret(client) == secret_before:
+    record_of_client(work, AuditEvent.CLIENT_UPDATED, client, changed=sorted(changed))
+    return _secret_after(work, client, secret_before, signed_before)
+
+
+def _secret_after(work: UnitOfWork, client: Client, use_before: str, signed_before: bool) -> str | None:
+    """A secret that the client lacks by now. One that signs is kept in another way than one that is only shown."""
+    if not needs_secret(client):
         return None
-    return rotate_client_secret(work, client, overlap_seconds=0)
+    if _use_of_secret(client) != use_before:
+        # Neither is any use for the other method.
+        return rotate_client_secret(work, client, overlap_seconds=0)
+    if signs_with_secret(client) and not signed_before:
+        # Those that it has cannot be read; they still prove who it is until the new one is everywhere.
+        return rotate_client_secret(work, client, _OVERLAP_SECONDS)
+    if signed_before and not signs_with_secret(client):
+        forget_readable_secrets(work, client)
+    return None
 
 
-def _kind_of_secret(client: Client) -> str:
-    """A secret that signs is kept in another way than one that is shown: neither is any use for the other method."""
+def _use_of_secret(client: Client) -> str:
+    """How the client proves itself by its secret."""
     if not needs_secret(client):
         return "none"
-    return "key" if client.token_endpoint_auth_method == CLIENT_SECRET_JWT else "shown"
+    return "signs" if client.token_endpoint_auth_method == CLIENT_SECRET_JWT else "shows"

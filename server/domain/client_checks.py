@@ -19,12 +19,13 @@ from server.domain.policy.client_metadata import (
     AUTH_METHODS,
     ENCRYPTIONS,
     GRANT_TYPES,
+    RESERVED_ID_PREFIXES,
     RESPONSE_TYPES,
     SUBJECT_TYPES,
     grant_types_for,
 )
+from server.domain.policy.environments import ENVIRONMENTS
 from server.domain.unit_of_work import UnitOfWork
-from server.domain.users import ID_PREFIX as USER_ID_PREFIX
 from server.infra import jose, jwe, public_keys
 from server.infra.outbound_addresses import FetchRefused, check_fetchable
 
@@ -40,6 +41,11 @@ _MAXIMUM_KEYS: Final = 20
 _MAXIMUM_LIST: Final = 50
 #: Members of a JWK that only its owner may know (RFC 7518 §6).
 _PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "refresh_token_policy": ("offline_access", "always"),
+    "id_token_claims": ("full", "lean"),
+    "access_token_claims": ("lean", "rich"),
+}
 #: By which algorithms a client may prove who it is, by its method (OpenID Connect Core §9).
 _ASSERTION_ALGORITHMS: Final[Mapping[str, tuple[str, ...]]] = {
     "private_key_jwt": jose.SIGNING_ALGORITHMS,
@@ -73,8 +79,10 @@ def _check_identity(work: UnitOfWork, client: Client) -> None:
         raise Invalid("client_name", "The name has 1 to 100 printable characters.")
     if not client.is_first_party and _as_read(client.client_name) == _as_read(work.settings.issuer_name):
         raise Invalid("client_name", "This is the sign-in service's own name; people could not tell them apart.")
-    if not CLIENT_ID.fullmatch(client.id) or client.id.startswith(USER_ID_PREFIX):
-        raise Invalid("client_id", f"A client id has letters, digits and ._~- and does not begin with {USER_ID_PREFIX}")
+    if not CLIENT_ID.fullmatch(client.id) or client.id.startswith(RESERVED_ID_PREFIXES):
+        taken = " or ".join(RESERVED_ID_PREFIXES)
+        raise Invalid("client_id", f"A client id has letters, digits and ._~- and does not begin with {taken}.")
+    _check_one_of("environment", client.environment, ENVIRONMENTS)
 
 
 def _as_read(name: str) -> str:
@@ -95,7 +103,9 @@ def _check_methods(client: Client) -> None:
             raise Invalid("require_pkce", "PKCE cannot be switched off for a client without a secret.")
         if not client.rotate_refresh_tokens:
             raise Invalid("rotate_refresh_tokens", "The refresh tokens of a client without a secret always rotate.")
-    for name, known in (("refresh_token_policy", ("offline_access", "always")), ("id_token_claims", ("full", "lean"))):
+        if client.jwt_authentication:
+            raise Invalid("jwt_authentication", "A client without a secret or key of its own cannot sign tokens.")
+    for name, known in _CHOICES.items():
         _check_one_of(name, getattr(client, name), known)
 
 
@@ -140,9 +150,10 @@ def _check_length(field: str, values: list[str]) -> None:
 
 
 def _check_scope(work: UnitOfWork, client: Client) -> None:
-    known = scopes.catalogue(work.settings)
-    if not client.allowed_scopes <= known.keys():
-        raise Invalid("scope", f"This deployment has no other scopes than {', '.join(sorted(known))}.")
+    if not all(scopes.is_known(work.settings, scope) for scope in client.allowed_scopes):
+        known = ", ".join(sorted(scopes.advertised(work.settings)))
+        reason = f"This deployment has no other scopes than {known}, and those that manage organizations."
+        raise Invalid("scope", reason)
     if (
         not _sends_people(client)
         and "refresh_token" not in client.grant_types

@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
-from server.domain import audit_log, scopes
+from server.domain import scopes
 from server.domain.audit_events import AuditEvent
 from server.domain.client_checks import check_metadata
-from server.domain.clients import Client, find_client
+from server.domain.clients import Client, find_client, record_of_client
 from server.domain.errors import Conflict
 from server.domain.policy.client_metadata import (
+    BELONGING,
     DEFAULTS,
     ENCRYPTIONS,
     MEMBERS,
@@ -23,6 +24,7 @@ from server.domain.policy.client_metadata import (
     in_order,
     response_types_for,
 )
+from server.domain.policy.environments import Environment
 from server.domain.unit_of_work import UnitOfWork
 from server.infra import secrets
 
@@ -84,6 +86,11 @@ class ClientMetadata:
     strict_assertion_audience: bool = False
     is_first_party: bool = False
     may_introspect_any: bool = False
+    jwt_authentication: bool = False
+    access_token_claims: str = "lean"
+    organization_id: str | None = None
+    environment: Environment = "live"
+    created_by: str | None = None
     registered_dynamically: bool = False
     is_demo: bool = False
 
@@ -130,7 +137,7 @@ def add_client(work: UnitOfWork, client: Client, **audited: str) -> None:
         raise Conflict(f"There is a client {client.id} already.")
     work.db.add(client)
     work.db.flush()
-    audit_log.record(work, AuditEvent.CLIENT_CREATED, client_id=client.id, client_type=client.client_type, **audited)
+    record_of_client(work, AuditEvent.CLIENT_CREATED, client, client_type=client.client_type, **audited)
 
 
 def _values_of(metadata: ClientMetadata) -> dict[str, Any]:
@@ -168,7 +175,8 @@ def _flows_of(metadata: ClientMetadata) -> tuple[list[str], list[str]]:
 
 def describe(client: Client) -> dict[str, Any]:
     """All that is registered, with Gatepost's own members after the standard ones."""
-    own = {name: getattr(client, name) for name in OWN_MEMBERS}
+    own = {name: getattr(client, name) for name in (*OWN_MEMBERS, *BELONGING)}
+    own = {name: value for name, value in own.items() if value is not None}
     return describe_registration(client) | own | {"is_disabled": client.disabled_at is not None}
 
 

@@ -1,7 +1,7 @@
 """Client secrets: random, shown once, stored as digests; several may live at once, so that rotation needs no outage.
 
 Those of clients that sign with them are kept readable beside the digest, encrypted under the keyring: an HMAC cannot be
-checked against a digest (OpenID Connect Core §9, client_secret_jwt).
+checked against a digest (OpenID Connect Core §9, client_secret_jwt; RFC 7523 §3 for the tokens that a client makes).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Final
 from sqlalchemy import ForeignKey, bindparam, select
 from sqlalchemy.orm import Mapped, mapped_column
 
-from server.domain import audit_log
 from server.domain.audit_events import AuditEvent
-from server.domain.clients import Client
+from server.domain.clients import Client, record_of_client
+from server.domain.errors import NotFound
 from server.domain.policy.lifetimes import is_expired
 from server.domain.unit_of_work import UnitOfWork
 from server.infra import secrets
@@ -23,8 +23,10 @@ from server.infra.database import Base, columns_of, detached
 
 #: The method whose secret is a key.
 CLIENT_SECRET_JWT: Final = "client_secret_jwt"
+#: The method of those that have a key of their own instead.
+PRIVATE_KEY_JWT: Final = "private_key_jwt"
 _PREFIX: Final = "cs_"
-_WITHOUT_SECRET: Final = frozenset({"none", "private_key_jwt"})
+_WITHOUT_SECRET: Final = frozenset({"none", PRIVATE_KEY_JWT})
 
 
 class ClientSecret(Base):
@@ -48,23 +50,31 @@ def needs_secret(client: Client) -> bool:
     return client.token_endpoint_auth_method not in _WITHOUT_SECRET
 
 
+def signs_with_secret(client: Client) -> bool:
+    """Whether the client's secret is a key too: for proving itself, or for tokens that it makes."""
+    return needs_secret(client) and (
+        client.token_endpoint_auth_method == CLIENT_SECRET_JWT or client.jwt_authentication
+    )
+
+
 def issue_client_secret(work: UnitOfWork, client: Client) -> str:
     """Adds a secret and returns it, this once."""
     secret, secret_id = secrets.new_secret(_PREFIX), secrets.new_id()
-    is_key = client.token_endpoint_auth_method == CLIENT_SECRET_JWT
     work.db.add(
         ClientSecret(
             id=secret_id,
             client_id=client.id,
             secret_digest=secrets.digest(secret),
-            secret_encrypted=work.runtime.keyring.encrypt(secret.encode(), _context(secret_id)) if is_key else None,
+            secret_encrypted=work.runtime.keyring.encrypt(secret.encode(), _context(secret_id))
+            if signs_with_secret(client)
+            else None,
             hint=secret[-4:],
             created_at=work.now,
             expires_at=None,
         )
     )
     work.db.flush()
-    audit_log.record(work, AuditEvent.CLIENT_SECRET_ISSUED, client_id=client.id)
+    record_of_client(work, AuditEvent.CLIENT_SECRET_ISSUED, client)
     return secret
 
 
@@ -74,8 +84,28 @@ def rotate_client_secret(work: UnitOfWork, client: Client, overlap_seconds: int)
     for old in list_client_secrets(work, client):
         old.expires_at = end if old.expires_at is None else min(old.expires_at, end)
     secret = issue_client_secret(work, client)
-    audit_log.record(work, AuditEvent.CLIENT_SECRET_ROTATED, client_id=client.id, overlap_seconds=overlap_seconds)
+    record_of_client(work, AuditEvent.CLIENT_SECRET_ROTATED, client, overlap_seconds=overlap_seconds)
     return secret
+
+
+def end_client_secret(work: UnitOfWork, client: Client, secret_id: str) -> None:
+    """Ends one of the client's secrets now. Idempotent.
+
+    Raises:
+        NotFound: when the client has none of this id.
+    """
+    secret = work.db.get(ClientSecret, secret_id)
+    if secret is None or secret.client_id != client.id:
+        raise NotFound("The client has no such secret.")
+    if secret.expires_at is None or not is_expired(work.now, secret.expires_at):
+        secret.expires_at = work.now
+        record_of_client(work, AuditEvent.CLIENT_SECRET_ENDED, client, hint=secret.hint)
+
+
+def forget_readable_secrets(work: UnitOfWork, client: Client) -> None:
+    """Keeps the digests alone: nothing that the client signs with its secrets counts any more."""
+    for secret in list_client_secrets(work, client):
+        secret.secret_encrypted = None
 
 
 def list_client_secrets(work: UnitOfWork, client: Client) -> Sequence[ClientSecret]:

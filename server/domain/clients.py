@@ -194,23 +194,41 @@ def has_demo_client(work: UnitOfWork) -> bool:
     return work.db.scalars(select(Client.id).where(Client.is_demo)).first() is not None
 
 
+def belonging_of(client: Client) -> dict[str, audit_log.Detail]:
+    """Where an audit row about the client belongs: its organization and world, or nowhere if it is the operator's."""
+    if client.organization_id is None:
+        return {}
+    return {"organization_id": client.organization_id, "environment": client.environment}
+
+
+def record_of_client(work: UnitOfWork, event: AuditEvent, client: Client, **details: audit_log.Detail) -> None:
+    """Writes an audit row about the client, where its organization finds it."""
+    audit_log.record(work, event, user_id=None, client_id=client.id, **belonging_of(client), **details)
+
+
+def place_of(client: Client) -> dict[str, str]:
+    """What an audit row about the client says of where it belongs; nothing of the operator's own."""
+    if client.organization_id is None:
+        return {}
+    return {"organization_id": client.organization_id, "environment": client.environment}
+
+
 def disable_client(work: UnitOfWork, client: Client) -> None:
     """Suspends the client: nothing of its works, at once and everywhere, until it is enabled. Idempotent."""
     if client.disabled_at is None:
         client.disabled_at = client.updated_at = work.now
-        audit_log.record(work, AuditEvent.CLIENT_DISABLED, client_id=client.id)
+        record_of_client(work, AuditEvent.CLIENT_DISABLED, client)
 
 
 def enable_client(work: UnitOfWork, client: Client) -> None:
     """Lets the client work again. Idempotent."""
     if client.disabled_at is not None:
         client.disabled_at, client.updated_at = None, work.now
-        audit_log.record(work, AuditEvent.CLIENT_ENABLED, client_id=client.id)
+        record_of_client(work, AuditEvent.CLIENT_ENABLED, client)
 
 
 def delete_client(work: UnitOfWork, client: Client) -> None:
     """Removes the client with its secrets, consents and grants."""
-    client_id = client.id
     work.db.delete(client)
     work.db.flush()
-    audit_log.record(work, AuditEvent.CLIENT_DELETED, client_id=client_id)
+    record_of_client(work, AuditEvent.CLIENT_DELETED, client)

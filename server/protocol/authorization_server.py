@@ -11,7 +11,9 @@ from authlib.oauth2.rfc6749 import AuthorizationServer as AuthlibServer
 from server.protocol.errors import InvalidRequest, UnsupportedGrantType
 from server.protocol.grants.authorization_code import AuthorizationCodeGrant
 from server.protocol.grants.client_credentials import ClientCredentialsGrant
+from server.protocol.grants.jwt_bearer import JwtBearerGrant
 from server.protocol.grants.refresh_token import RefreshTokenGrant
+from server.protocol.grants.token_exchange import TokenExchangeGrant
 from server.protocol.introspection import IntrospectionEndpoint
 from server.protocol.pkce import ProofKey
 from server.protocol.request import ProtocolRequest
@@ -22,6 +24,8 @@ GRANTS: Final = (
     (AuthorizationCodeGrant, (ProofKey(),)),
     (RefreshTokenGrant, ()),
     (ClientCredentialsGrant, ()),
+    (TokenExchangeGrant, ()),
+    (JwtBearerGrant, ()),
 )
 GRANT_TYPES: Final = tuple(str(grant_class.GRANT_TYPE) for grant_class, _ in GRANTS)
 

@@ -164,6 +164,12 @@ class UnapprovedSoftwareStatement(ProtocolError):
     error = "unapproved_software_statement"
 
 
+class InvalidTarget(ProtocolError):
+    """RFC 8693 §2.2.2, RFC 8707 §2."""
+
+    error = "invalid_target"
+
+
 class BearerError(ProtocolError):
     """RFC 6750 §3: the challenge carries the code; a request without any token gets no code."""
 

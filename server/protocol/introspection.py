@@ -2,67 +2,159 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+import ipaddress
+from typing import Any, Final
 
 from authlib.oauth2.rfc7662 import IntrospectionEndpoint as AuthlibIntrospection
 
 from server.domain import scopes
+from server.domain.api_key_verification import VerifiedApiKey
+from server.domain.api_keys import ApiKey
+from server.domain.clients import Client
+from server.domain.unit_of_work import UnitOfWork
 from server.protocol.client_authentication.client_secret import authenticate_client
+from server.protocol.client_token import ClientToken, ClientTokenRefused, use_client_token
 from server.protocol.errors import InvalidRequest
-from server.protocol.presented_token import PresentedRefreshToken, find_live_token
+from server.protocol.presented_token import LiveToken, OfKey, PresentedRefreshToken, find_live_token
 from server.protocol.registered_client import RegisteredClient
 from server.protocol.request import ProtocolRequest
-from server.protocol.tokens.access_token import VerifiedAccessToken
+from server.protocol.tokens.access_token import VerifiedAccessToken, audience_in
+from server.protocol.tokens.key_token import VerifiedKeyToken, spelled
 
-LiveToken: TypeAlias = VerifiedAccessToken | PresentedRefreshToken
+_ACCESS_TOKEN_CLAIMS: Final = (
+    "iss", "sub", "aud", "client_id", "scope", "iat", "exp", "jti", "auth_time", "acr", "amr", "organization_id",
+    "environment",
+)  # fmt: skip
+_CLIENT_TOKEN_CLAIMS: Final = ("iss", "sub", "aud", "iat", "exp", "jti")
 
 
 class IntrospectionEndpoint(AuthlibIntrospection):
-    """For confidential clients: about their own tokens, and about all if they are resource servers."""
+    """For confidential clients: about their own tokens and their organization's keys; resource servers ask about all.
+
+    All of it within the world that the client belongs to: what is for testing is nothing to those who are live.
+    """
 
     def authenticate_endpoint_client(self, request: ProtocolRequest) -> RegisteredClient:
         """A public client proves nothing and so learns nothing (§2.1)."""
         return authenticate_client(request, allow_public=False)
 
-    def authenticate_token(self, request: ProtocolRequest, client: RegisteredClient) -> LiveToken | None:
-        """The token, if it is live and the client may know; unknown hints are ignored (§2.1).
+    def authenticate_token(self, request: ProtocolRequest, client: RegisteredClient) -> dict[str, Any] | None:
+        """What there is to tell of the token, if it is live and the client may know; hints are ignored (§2.1).
 
         Raises:
-            InvalidRequest: when `token` is missing.
+            InvalidRequest: when `token` is missing, or `client_ip` is no address.
         """
         token = request.parameters.get("token")
         if token is None:
             raise InvalidRequest("token is missing.")
-        live = find_live_token(request.work, token)
-        may_know = live is not None and (client.row.may_introspect_any or live.client.id == client.row.id)
-        return live if may_know else None
+        live = find_live_token(request.work, token, _address(request.parameters.get("client_ip")))
+        if live is None or not _may_know(client.row, live) or not _is_unused(request.work, live):
+            return None
+        return _describe(request.work, live)
 
-    def create_introspection_payload(self, token: LiveToken | None) -> dict[str, Any]:
+    def create_introspection_payload(self, token: dict[str, Any] | None) -> dict[str, Any]:
         """The response's body (§2.2)."""
-        if token is None:
-            return {"active": False}
-        return (
-            _describe_refresh_token(token)
-            if isinstance(token, PresentedRefreshToken)
-            else _describe_access_token(token)
-        )
+        return {"active": False} if token is None else {"active": True, **token}
+
+
+def _address(text: str | None) -> str | None:
+    """Where the resource server was asked from: further context that we define ourselves (§2.1)."""
+    if text is None:
+        return None
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError as error:
+        raise InvalidRequest("client_ip is not an IP address.") from error
+
+
+def _may_know(client: Client, live: LiveToken) -> bool:
+    """Whether the token is any of the client's business."""
+    of: ApiKey | Client
+    match live:
+        case VerifiedApiKey():
+            of = live.key
+        case VerifiedKeyToken():
+            of = live.key.key
+        case _:
+            of = live.client
+    if of is client or of.id == client.id:
+        return True
+    if client.environment != of.environment or client.organization_id not in (None, of.organization_id):
+        return False
+    return client.may_introspect_any or (isinstance(live, OfKey) and client.organization_id is not None)
+
+
+def _is_unused(work: UnitOfWork, live: LiveToken) -> bool:
+    """Uses up what counts once; only for those who may know, so that nobody else can."""
+    if isinstance(live, ClientToken):
+        try:
+            use_client_token(work, live)
+        except ClientTokenRefused as error:
+            work.runtime.usage.note_failure("client", live.client.id, str(error), work.actor)
+            return False
+        work.runtime.usage.note_use("client", live.client.id, work.actor)
+    return True
+
+
+def _describe(work: UnitOfWork, live: LiveToken) -> dict[str, Any]:
+    match live:
+        case VerifiedAccessToken():
+            return _describe_access_token(live)
+        case PresentedRefreshToken():
+            return _describe_refresh_token(live)
+        case ClientToken():
+            return _describe_client_token(live)
+        case VerifiedKeyToken():
+            claims = {name: live.claims[name] for name in _ACCESS_TOKEN_CLAIMS if name in live.claims}
+            scope = scopes.format_scopes(spelled(work, live.rights(work)))
+            return {"token_type": "Bearer", **claims, "scope": scope}
+        case VerifiedApiKey():
+            return _describe_api_key(work, live)
 
 
 def _describe_access_token(token: VerifiedAccessToken) -> dict[str, Any]:
-    names = ("iss", "sub", "aud", "client_id", "scope", "iat", "exp", "jti", "auth_time", "acr", "amr")
-    body = {name: token.claims[name] for name in names if name in token.claims}
+    body = {name: token.claims[name] for name in _ACCESS_TOKEN_CLAIMS if name in token.claims}
     if token.user is not None and "email" in token.scope_set:
         body["username"] = token.user.email
-    return {"active": True, "token_type": "Bearer", **body}
+    return {"token_type": "Bearer", **body}
 
 
 def _describe_refresh_token(token: PresentedRefreshToken) -> dict[str, Any]:
     return {
-        "active": True,
         "token_type": "refresh_token",
         "client_id": token.client.id,
         "sub": token.subject,
         "scope": scopes.format_scopes(token.grant.scope_set),
         "iat": int(token.row.created_at.timestamp()),
         "exp": int(token.row.expires_at.timestamp()),
+    }
+
+
+def _describe_client_token(token: ClientToken) -> dict[str, Any]:
+    client = token.client
+    belonging = {} if client.organization_id is None else {"organization_id": client.organization_id}
+    return {
+        "token_type": "client_token",
+        **{name: token.claims[name] for name in _CLIENT_TOKEN_CLAIMS if name in token.claims},
+        "client_id": client.id,
+        "scope": scopes.format_scopes(token.scope_set),
+        **belonging,
+        "environment": client.environment,
+    }
+
+
+def _describe_api_key(work: UnitOfWork, verified: VerifiedApiKey) -> dict[str, Any]:
+    """What an API needs to decide; a key has no client, and what it is called is its organization's own affair."""
+    key = verified.key
+    ends = {} if key.expires_at is None else {"exp": int(key.expires_at.timestamp())}
+    return {
+        "token_type": "api_key",
+        "iss": work.settings.issuer,
+        "sub": key.id,
+        "aud": audience_in(key.environment, work.settings.audience),
+        "scope": scopes.format_scopes(spelled(work, verified.rights)),
+        "organization_id": key.organization_id,
+        "environment": key.environment,
+        "iat": int(key.created_at.timestamp()),
+        **ends,
     }

@@ -12,7 +12,7 @@ from server.domain import scopes, signing_keys
 from server.domain.claims import CLAIMS_OF_SCOPE
 from server.domain.login_flow import METHODS
 from server.domain.policy.acr_ladder import reached
-from server.domain.policy.client_metadata import AUTH_METHODS, GRANT_TYPES, RESPONSE_TYPES, SUBJECT_TYPES
+from server.domain.policy.client_metadata import AUTH_METHODS, GRANT_TYPES, JWT_BEARER, RESPONSE_TYPES, SUBJECT_TYPES
 from server.domain.unit_of_work import UnitOfWork
 from server.infra import jose, jwe
 from server.protocol import pkce
@@ -71,7 +71,7 @@ def authorization_server_metadata(settings: Settings) -> dict[str, Any]:
         "scopes_supported": scopes.advertised(settings),
         "response_types_supported": list(RESPONSE_TYPES),
         "response_modes_supported": list(RESPONSE_MODES),
-        "grant_types_supported": list(GRANT_TYPES),
+        "grant_types_supported": [*GRANT_TYPES, JWT_BEARER],
         "code_challenge_methods_supported": list(pkce.METHODS),
         "authorization_response_iss_parameter_supported": True,
         "revocation_endpoint": settings.url("/oauth/revoke"),

@@ -1,10 +1,12 @@
-"""A token that somebody asks about or ends: access token or refresh token, whatever the hint says (RFC 7009 §2.1)."""
+"""A token that somebody asks about or ends, of whatever type, whatever the hint says (RFC 7009 §2.1, RFC 7662 §2.1)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import TypeAlias
 
+from server.domain.api_key_verification import KeyRefused, VerifiedApiKey, looks_like_api_key, verify_api_key
 from server.domain.clients import Client, registered_client
 from server.domain.grants import Grant
 from server.domain.policy.lifetimes import is_expired
@@ -14,7 +16,9 @@ from server.domain.unit_of_work import UnitOfWork
 from server.domain.usability import is_usable
 from server.domain.users import User
 from server.infra.jose import InvalidToken
-from server.protocol.tokens.access_token import VerifiedAccessToken, decode_access_token, verify_access_token
+from server.protocol.client_token import ClientToken, ClientTokenRefused, verify_client_token
+from server.protocol.tokens.access_token import VerifiedAccessToken, check_access_token, decode_access_token
+from server.protocol.tokens.key_token import KEY_CLAIM, VerifiedKeyToken, check_key_token
 
 
 @dataclass(frozen=True)
@@ -38,13 +42,36 @@ class SignedAccessToken:
     expires_at: datetime
 
 
-def find_live_token(work: UnitOfWork, token: str) -> VerifiedAccessToken | PresentedRefreshToken | None:
-    """The token, if it would be accepted now. Its type is told from the token itself: a wrong hint hides nothing."""
+#: A token of a client, or of a person through one.
+OfClient: TypeAlias = VerifiedAccessToken | PresentedRefreshToken | ClientToken
+#: An API key, or what it was exchanged for.
+OfKey: TypeAlias = VerifiedApiKey | VerifiedKeyToken
+LiveToken: TypeAlias = OfClient | OfKey
+
+
+def find_live_token(work: UnitOfWork, token: str, presented_from: str | None = None) -> LiveToken | None:
+    """The token, if it would be accepted now. Its type is told from the token itself: a wrong hint hides nothing.
+
+    Args:
+        work: the work of whoever asks. Nothing may be written before, as for `verify_client_token`.
+        token: as it was presented to them.
+        presented_from: the address of whoever presented it, where that is known; keys may be bound to some.
+    """
+    presenting = replace(work, actor=replace(work.actor, ip=presented_from, user_agent=None))
+    if looks_like_api_key(work.settings, token):
+        try:
+            return verify_api_key(presenting, token)
+        except KeyRefused:
+            return None
     known = _find_refresh_token(work, token)
     if known is not None:
         return known if _is_live(work, known) else None
     try:
-        return verify_access_token(work, token)
+        claims = decode_access_token(work, token)
+    except InvalidToken:
+        return _find_client_token(presenting, token)
+    try:
+        return check_key_token(presenting, claims) if KEY_CLAIM in claims else check_access_token(work, claims)
     except InvalidToken:
         return None
 
@@ -64,6 +91,16 @@ def find_token_of(work: UnitOfWork, client: Client, token: str) -> SignedAccessT
     if claims["client_id"] != client.id:
         return None
     return SignedAccessToken(client.id, claims["jti"], datetime.fromtimestamp(claims["exp"], UTC))
+
+
+def _find_client_token(work: UnitOfWork, token: str) -> ClientToken | None:
+    """A client's own token, not used up yet; who asks about a wrong one has not tried it."""
+    try:
+        return verify_client_token(work, token)
+    except ClientTokenRefused as error:
+        if error.client is not None:
+            work.runtime.usage.note_failure("client", error.client.id, str(error), work.actor)
+        return None
 
 
 def _find_refresh_token(work: UnitOfWork, token: str) -> PresentedRefreshToken | None:

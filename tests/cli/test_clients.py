@@ -285,7 +285,8 @@ def test_list_is_a_table_for_people_and_complete_for_programs(cli: Cli) -> None:
     cli.ok(*WEB)
     cli.ok("clients", "create", "A machine", "--type", "machine", "--client-id", "robot")
     head, *rows = cli.ok("clients", "list").splitlines()
-    assert head.split() == ["client_id", "client_name", "client_type", "token_endpoint_auth_method", "is_disabled"]
+    names = ["client_id", "client_name", "client_type", "token_endpoint_auth_method", "environment", "is_disabled"]
+    assert head.split() == names
     assert [row.split()[0] for row in rows] == ["my-app", "robot"]
     documents = cli.json("clients", "list")
     assert [document["client_id"] for document in documents] == ["my-app", "robot"]

@@ -140,11 +140,13 @@ def test_client_has_what_was_asked_for_when_it_is_registered(work: UnitOfWork) -
         "registered_dynamically": False,
         "is_first_party": True,
         "may_introspect_any": True,
+        "jwt_authentication": False,
+        "access_token_claims": "lean",
+        "environment": "live",
         "is_disabled": False,
     }
-    assert (
-        set(shown) == {"client_id", "client_id_issued_at", "jwks_uri", *MEMBERS, *OWN_MEMBERS, "is_disabled"} - ABSENT
-    )
+    others = {"client_id", "client_id_issued_at", "jwks_uri", "environment", "is_disabled"}
+    assert set(shown) == {*others, *MEMBERS, *OWN_MEMBERS} - ABSENT
 
 
 def test_description_leaves_out_what_is_not_known(work: UnitOfWork) -> None:

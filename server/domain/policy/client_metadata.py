@@ -8,7 +8,10 @@ from typing import Final, Literal
 
 ClientType = Literal["web", "spa", "native", "machine", "device"]
 CLIENT_TYPES: Final[tuple[ClientType, ...]] = ("web", "spa", "native", "machine", "device")
-GRANT_TYPES: Final = ("authorization_code", "refresh_token", "client_credentials", "implicit")
+TOKEN_EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
+#: Comes with `jwt_authentication`, which the operator decides; nobody registers for it by name.
+JWT_BEARER: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+GRANT_TYPES: Final = ("authorization_code", "refresh_token", "client_credentials", "implicit", TOKEN_EXCHANGE)
 #: All that a client may be registered for, words in alphabetical order; OAuth's bare `token` is none (RFC 9700 §2.1.2).
 RESPONSE_TYPES: Final = (
     "code",
@@ -21,6 +24,9 @@ RESPONSE_TYPES: Final = (
 )
 AUTH_METHODS: Final = ("client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt", "none")
 SUBJECT_TYPES: Final = ("public", "pairwise")
+#: What the ids of users, API keys, organizations, members, roles and invitations begin with, and no client's does:
+#: a `sub` names one of them (RFC 9700 §4.15).
+RESERVED_ID_PREFIXES: Final = ("usr_", "key_", "org_", "mem_", "rol_", "inv_")
 APPLICATION_TYPES: Final = ("web", "native")
 #: How tokens to the client, and its request objects, are encrypted: the member of the key, and of the content.
 ENCRYPTIONS: Final = (
@@ -84,8 +90,12 @@ OWN_MEMBERS: Final = (
     "strict_assertion_audience",
     "is_first_party",
     "may_introspect_any",
+    "jwt_authentication",
+    "access_token_claims",
     "registered_dynamically",
 )
+#: Whose it is, and of which world: it never moves.
+BELONGING: Final = ("organization_id", "environment")
 
 
 @dataclass(frozen=True)

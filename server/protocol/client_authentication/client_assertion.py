@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from server.domain.client_keys import KeysUnavailable, verify_signed_by
-from server.domain.client_secrets import CLIENT_SECRET_JWT, readable_client_secrets
+from server.domain.client_secrets import CLIENT_SECRET_JWT, PRIVATE_KEY_JWT, readable_client_secrets
 from server.domain.clients import Client
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.used_assertions import use_assertion
@@ -34,7 +34,7 @@ _TYPES: Final = frozenset({"jwt", "client-authentication+jwt"})
 def why_assertion_refused(work: UnitOfWork, client: Client, assertion: str) -> str | None:
     """Why the assertion does not prove that it is this client, in fixed words for the audit log; None uses it up."""
     try:
-        decoded = _verify(work, client, assertion)
+        decoded = verify_client_signature(work, client, assertion)
     except KeysUnavailable:
         return KEYS_UNAVAILABLE
     except jose.InvalidToken as error:
@@ -46,18 +46,33 @@ def why_assertion_refused(work: UnitOfWork, client: Client, assertion: str) -> s
     return None if use_assertion(work, client.id, decoded.claims["jti"], until) else "client assertion: used before"
 
 
-def _verify(work: UnitOfWork, client: Client, assertion: str) -> jose.DecodedToken:
+def verify_client_signature(work: UnitOfWork, client: Client, token: str) -> jose.DecodedToken:
+    """Verifies what a client signed in its registered way: its own key, or its secret, and never the other.
+
+    Raises:
+        InvalidToken: when it is not signed so.
+        KeysUnavailable: when the client's keys cannot be fetched.
+    """
     registered = client.token_endpoint_auth_signing_alg
-    if client.token_endpoint_auth_method != CLIENT_SECRET_JWT:
+    if client.token_endpoint_auth_method == PRIVATE_KEY_JWT:
         algorithms = jose.SIGNING_ALGORITHMS if registered is None else (registered,)
-        return verify_signed_by(work, client, assertion, algorithms)
+        return verify_signed_by(work, client, token, algorithms)
     if registered in {None, HMAC_ALGORITHM}:
         for secret in readable_client_secrets(work, client):
             try:
-                return foreign_tokens.verify_hmac(assertion, secret)
+                return foreign_tokens.verify_hmac(token, secret)
             except jose.InvalidToken:
                 continue
     raise jose.InvalidToken("The token is not signed with a live secret of the client.")
+
+
+def is_for_client_authentication(work: UnitOfWork, client: Client, decoded: jose.DecodedToken) -> bool:
+    """Whether a token that the client signed is one that it could prove itself by, in time and unused."""
+    if client.token_endpoint_auth_method not in {PRIVATE_KEY_JWT, CLIENT_SECRET_JWT}:
+        return False
+    named = all(decoded.claims.get(name) == client.id for name in ("iss", "sub"))
+    is_addressed = named and _is_for_us(work, client, decoded.claims.get("aud"))
+    return is_addressed and "jti" in decoded.claims and _why_type_refused(decoded.header) is None
 
 
 def _why_type_refused(header: Mapping[str, Any]) -> str | None:

@@ -50,6 +50,15 @@ def presented_credentials(request: ProtocolRequest) -> PresentedCredentials:
     return PresentedCredentials("none", client_id)
 
 
+def is_client_presented(request: ProtocolRequest) -> bool:
+    """Whether the request names or proves a client at all, for grants where it need not (RFC 7521 §4.1, RFC 8693 §2.1).
+
+    What is presented has to hold: nothing wrong is passed over in silence.
+    """
+    names = ("client_id", "client_secret", "client_assertion", "client_assertion_type")
+    return "Authorization" in request.headers or any(request.parameters.get(name) is not None for name in names)
+
+
 def _check_same(client_id: str | None, authenticated: str) -> None:
     if client_id is not None and client_id != authenticated:
         raise InvalidRequest("The client_id differs from the authenticated client.")

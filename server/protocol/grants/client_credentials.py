@@ -30,8 +30,8 @@ class ClientCredentialsGrant(grants.ClientCredentialsGrant):
         client = self.request.client.row
         allowed = client.allowed_scopes - scopes.PERSONAL
         requested = scopes.parse(self.request.parameters.get("scope"))
-        if not requested <= allowed:
+        if scopes.covered(self.request.work.settings, requested, allowed) != requested:
             raise InvalidScope("The client may not have one of the requested scopes.")
-        response = respond_to_client(self.request.work, client, requested or allowed)
+        response = respond_to_client(self.request.work, client, requested or allowed, self.GRANT_TYPE)
         self.request.work.runtime.metrics.issue(self.GRANT_TYPE, client.client_type)
         return 200, response, list(self.TOKEN_RESPONSE_HEADER)

@@ -53,14 +53,25 @@ class Issuance:
     jti: str
 
 
+def audience_in(environment: str, audience: str) -> str:
+    """Whom tokens of this environment are for: the APIs of one world never take those of the other."""
+    return audience if environment == "live" else f"{audience}/{environment}"
+
+
 def issue_access_token(
-    work: UnitOfWork, client: Client, granted: frozenset[str], grant: Grant | None, issuance: Issuance
+    work: UnitOfWork,
+    client: Client,
+    granted: frozenset[str],
+    grant: Grant | None,
+    issuance: Issuance,
+    subject: str | None = None,
 ) -> IssuedAccessToken:
     """Signs an access token for `grant`, or for the client itself when there is none (RFC 9068 §2.2).
 
     It never outlives its grant.
 
-    The `sub` of a client's own token is its `client_id`, which no user's id can be (RFC 9068 §5, RFC 9700 §4.15).
+    The `sub` of a client's own token is its `client_id`, which no user's id can be (RFC 9068 §5, RFC 9700 §4.15), or
+    the `subject` that a token of the client's names, which nobody's id can be either.
     """
     issued = int(issuance.at.timestamp())
     expires = issued + work.settings.access_token_lifetime
@@ -68,8 +79,8 @@ def issue_access_token(
         expires = min(expires, int(grant.expires_at.timestamp()))
     claims: dict[str, Any] = {
         "iss": work.settings.issuer,
-        "sub": subject_of(work, client, grant.user_id) if grant else client.id,
-        "aud": grant.audience if grant else work.settings.audience,
+        "sub": subject_of(work, client, grant.user_id) if grant else subject or client.id,
+        "aud": audience_in(client.environment, grant.audience if grant else work.settings.audience),
         "client_id": client.id,
         "iat": issued,
         "exp": expires,
@@ -103,12 +114,20 @@ def decode_access_token(work: UnitOfWork, token: str) -> Mapping[str, Any]:
 
 
 def verify_access_token(work: UnitOfWork, token: str) -> VerifiedAccessToken:
-    """Decides whether an access token may be used now.
+    """Decides whether an access token may be used now; one that an API key was exchanged for is none of a client.
 
     Raises:
         InvalidToken: when it is none of ours, has expired, was revoked, or somebody behind it may no longer act.
     """
-    claims = decode_access_token(work, token)
+    return check_access_token(work, decode_access_token(work, token))
+
+
+def check_access_token(work: UnitOfWork, claims: Mapping[str, Any]) -> VerifiedAccessToken:
+    """Decides about a token that `decode_access_token` took for ours.
+
+    Raises:
+        InvalidToken: as `verify_access_token`.
+    """
     client = registered_client(work, claims["client_id"])
     standing = standing_of(work, claims["jti"], claims.get("grant_id"))
     behind = (standing.grant, standing.user) if "grant_id" in claims else ()

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from server.domain import audit_log, scopes, signing_keys
 from server.domain.audit_events import AuditEvent
-from server.domain.clients import Client
+from server.domain.clients import Client, belonging_of
 from server.domain.unit_of_work import UnitOfWork
 from server.infra import secrets
 from server.protocol.tokens.access_token import Issuance, IssuedAccessToken, issue_access_token
@@ -22,7 +22,7 @@ def respond_to_grant(
 ) -> dict[str, Any]:
     """Tokens for what a person allowed: access token, ID token when `openid` was granted, refresh token if given."""
     access_token = issue_access_token(work, authorized.client, authorized.scopes, authorized.grant, authorized.issuance)
-    response = _response(access_token, authorized.scopes)
+    response = body_of(access_token, authorized.scopes)
     if scopes.OPENID in authorized.scopes:
         response["id_token"] = issue_id_token(work, authorized, Beside(access_token.token, nonce=nonce))
     if refresh_token is not None:
@@ -30,15 +30,19 @@ def respond_to_grant(
     return response
 
 
-def respond_to_client(work: UnitOfWork, client: Client, granted: frozenset[str]) -> dict[str, Any]:
-    """A token for the client itself; never a refresh token (RFC 6749 §4.4.3)."""
-    response = _response(issue_access_token(work, client, granted, None, issuance_now(work)), granted)
+def respond_to_client(
+    work: UnitOfWork, client: Client, granted: frozenset[str], grant_type: str, subject: str | None = None
+) -> dict[str, Any]:
+    """A token for the client itself, or for whom it names; never a refresh token (RFC 6749 §4.4.3)."""
+    response = body_of(issue_access_token(work, client, granted, None, issuance_now(work), subject), granted)
     audit_log.record_soon(
         work,
         AuditEvent.TOKEN_ISSUED,
+        user_id=None,
         client_id=client.id,
-        grant_type="client_credentials",
+        grant_type=grant_type,
         scopes=sorted(granted),
+        **belonging_of(client),
     )
     return response
 
@@ -60,7 +64,8 @@ def issuance_now(work: UnitOfWork) -> Issuance:
     return Issuance(work.now, secrets.new_id())
 
 
-def _response(access_token: IssuedAccessToken, granted: frozenset[str]) -> dict[str, Any]:
+def body_of(access_token: IssuedAccessToken, granted: frozenset[str]) -> dict[str, Any]:
+    """The members that every answer has (RFC 6749 §5.1)."""
     response: dict[str, Any] = {
         "access_token": access_token.token,
         "token_type": "Bearer",
