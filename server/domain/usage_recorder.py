@@ -113,6 +113,16 @@ class UsageRecorder:
             refused, self._refused = self._refused, {}
         return refused
 
+    def give_back_refused(self, refused: Mapping[PresentedKey, Refusals]) -> None:
+        """Adds the refusals that were taken and are not told of yet."""
+        with self._lock:
+            for presented, before in refused.items():
+                since = self._refused.get(presented)
+                if since is not None:
+                    since.count += before.count
+                elif len(self._refused) < MAXIMUM_REFUSALS:
+                    self._refused[presented] = before
+
     def take(self) -> dict[Subject, Noted]:
         """All that is noted, which begins anew."""
         with self._lock:

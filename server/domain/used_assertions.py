@@ -13,7 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from server.domain.unit_of_work import UnitOfWork
 from server.infra import secrets
-from server.infra.database import Base, commit_attempt, table_of
+from server.infra.database import Base, commit_attempt, insert_if_absent, table_of
 
 
 class UsedAssertion(Base):
@@ -43,8 +43,7 @@ def use_assertion(work: UnitOfWork, client_id: str, jti: str, until: datetime) -
     It stays used whatever becomes of the request: written beside the work's transaction. If that has begun it is
     committed first; whoever proves who they are has written nothing yet.
     """
-    # JSON keeps the two apart, and spells every character that UTF-8 cannot.
-    parameters = {"used_id": secrets.digest(json.dumps([client_id, jti])), "used_expires_at": until}
+    parameters = {"used_id": _id_of(client_id, jti), "used_expires_at": until}
     autocommit = work.runtime.autocommit
     statement = _SPEND[autocommit.engine.dialect.name]
     if work.is_in_transaction:
@@ -53,3 +52,13 @@ def use_assertion(work: UnitOfWork, client_id: str, jti: str, until: datetime) -
         return bool(autocommit.change(statement, parameters))
     with autocommit.transaction():
         return bool(autocommit.change(statement, parameters))
+
+
+def use_with_the_act(work: UnitOfWork, sender: str, jti: str, until: datetime) -> bool:
+    """As `use_assertion`, in the transaction of what it leads to: if that fails, it may be sent again."""
+    return insert_if_absent(work.db, UsedAssertion, {"id": _id_of(sender, jti), "expires_at": until})
+
+
+def _id_of(sender: str, jti: str) -> str:
+    # JSON keeps the two apart, and spells every character that UTF-8 cannot.
+    return secrets.digest(json.dumps([sender, jti]))
