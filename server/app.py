@@ -25,6 +25,7 @@ from server.web import context, errors, metrics_listener, pages, request_metrics
 from server.web.background import Sweeper
 from server.web.dev import try_it
 from server.web.machine_lane import MachineLane
+from server.web.mail_worker import MailWorker
 from server.web.oauth import cors
 from server.web.one_at_a_time import OneAtATime
 from server.web.outbox_worker import OutboxWorker
@@ -79,6 +80,7 @@ def create_serving_app(settings: Settings | None = None) -> Flask:
     runtime = context.parts_of(app).runtime
     Sweeper(runtime).start()
     OutboxWorker(runtime).start()
+    MailWorker(runtime).start()
     runtime.audit_queue.start(settings)
     RegistryListener(settings, runtime.registry_cache).start()
     with app.app_context():
@@ -106,8 +108,10 @@ def _maximum_body_bytes(settings: Settings) -> Callable[[str], int]:
 def create_dev_app(settings: Settings, credentials: DemoCredentials) -> Flask:
     """The application of `gatepost dev`: the same, and the try-it client inside it."""
     app = create_app(settings)
-    OutboxWorker(context.parts_of(app).runtime).start()
-    try_it.register_try_it(app, context.parts_of(app).runtime, credentials.web_secret, credentials.machine_secret)
+    runtime = context.parts_of(app).runtime
+    OutboxWorker(runtime).start()
+    MailWorker(runtime).start()
+    try_it.register_try_it(app, runtime, credentials.web_secret, credentials.machine_secret)
     return app
 
 

@@ -22,10 +22,15 @@ from server.domain.browsers import Browser
 from server.domain.client_secrets import ClientSecret
 from server.domain.clients import Client
 from server.domain.consents import Consent
+from server.domain.credential_limits import CredentialLimit
+from server.domain.credential_usage import CredentialUsage
 from server.domain.grants import Grant
+from server.domain.idempotent_responses import IdempotentResponse
 from server.domain.initial_access_tokens import InitialAccessToken
+from server.domain.invitations import Invitation
 from server.domain.login_attempts import LoginAttempts
 from server.domain.outbox import OutboxMessage
+from server.domain.outgoing_mail import OutgoingMail
 from server.domain.refresh_tokens import RefreshToken
 from server.domain.sessions import Session
 from server.domain.unit_of_work import UnitOfWork
@@ -38,6 +43,9 @@ _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 _TOKEN_MEMORY: Final = timedelta(days=14)
 #: How long a signed-out person is still offered in the account chooser.
 _CHOOSER_MEMORY: Final = timedelta(days=14)
+
+#: How long it is known how often a credential was used: a year and a month, so that years can be compared.
+_USAGE_MEMORY: Final = timedelta(days=396)
 
 #: The table, the column that names its rows, and the condition under which they may go.
 Rule = tuple[type[Base], InstrumentedAttribute[Any], Callable[[UnitOfWork], ColumnElement[bool]]]
@@ -126,6 +134,24 @@ RULES: Final[dict[str, Rule]] = {
     "outbox": (OutboxMessage, OutboxMessage.id, lambda work: OutboxMessage.expires_at < work.now - _HOUR),
     "initial_access_tokens": (InitialAccessToken, InitialAccessToken.id, _is_used_up),
     "clients": (Client, Client.id, _is_unused),
+    # Who comes late is told for a month that their invitation has expired.
+    "invitations": (Invitation, Invitation.id, lambda work: Invitation.expires_at < work.now - timedelta(days=30)),
+    "outgoing_mail": (OutgoingMail, OutgoingMail.id, lambda work: OutgoingMail.expires_at < work.now - _HOUR),
+    "idempotent_responses": (
+        IdempotentResponse,
+        IdempotentResponse.id,
+        lambda work: IdempotentResponse.expires_at < work.now,
+    ),
+    "credential_limits": (
+        CredentialLimit,
+        CredentialLimit.bucket,
+        lambda work: CredentialLimit.window_ends_at < work.now,
+    ),
+    "credential_usage": (
+        CredentialUsage,
+        CredentialUsage.day,
+        lambda work: CredentialUsage.day < (work.now - _USAGE_MEMORY).date().isoformat(),
+    ),
 }
 
 

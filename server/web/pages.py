@@ -11,10 +11,11 @@ from jinja2 import StrictUndefined
 
 from server.config import Settings
 from server.domain import redirect_uris
+from server.domain.client_logos import logo_version
 from server.domain.clients import Client
 from server.domain.users import User
 from server.protocol.authorization.prompt import assures_identity
-from server.web.context import current_gatepost
+from server.web.context import current_gatepost, current_work
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ def application(client: Client, redirect_uri: str, response_type: str = "code") 
     return Application(
         name=client.client_name,
         initials=initials(client.client_name),
-        logo_url=page_url(f"client-logo/{client.id}") if client.logo_uri else None,
+        logo_url=logo_url(client),
         client_uri=client.client_uri,
         policy_uri=client.policy_uri,
         tos_uri=client.tos_uri,
@@ -105,6 +106,15 @@ def application(client: Client, redirect_uri: str, response_type: str = "code") 
         first_party=client.is_first_party,
         is_identity_assured=assures_identity(client, redirect_uri, response_type),
     )
+
+
+def logo_url(client: Client) -> str | None:
+    """Where we hand the client's logo on, if it has one; an uploaded logo's address changes with it."""
+    path = page_url(f"client-logo/{client.id}")
+    version = logo_version(current_work(), client.id)
+    if version is not None:
+        return f"{path}?v={version}"
+    return path if client.logo_uri else None
 
 
 def client_alone(client: Client | None) -> Application | None:

@@ -6,6 +6,8 @@ from flask import Flask
 
 from server.config import Settings
 from server.web import health, static_files
+from server.web.account import invitation
+from server.web.dashboard.map import PAGES
 from server.web.interaction import client_logo, consent, home, login, logout, select_account
 from server.web.oauth import (
     authorize,
@@ -46,11 +48,14 @@ URLS: tuple[tuple[str, str, tuple[str, ...], View], ...] = (
     ("/logout", "interaction.show_logout", _GET, logout.show_logout),
     ("/logout", "interaction.submit_logout", _POST, logout.submit_logout),
     ("/signed-out", "interaction.signed_out", _GET, logout.show_signed_out),
+    ("/invitations/<token>", "account.show_invitation", _GET, invitation.show_invitation),
+    ("/invitations/<token>", "account.submit_invitation", _POST, invitation.submit_invitation),
     ("/client-logo/<client_id>", "interaction.client_logo", _GET, client_logo.client_logo),
     ("/", "interaction.home", _GET, home.home),
     ("/static/<path:path>", "static_file", _GET, static_files.static_file),
     ("/healthz", "oauth.healthz", _GET, health.healthz),
     ("/readyz", "oauth.readyz", _GET, health.readyz),
+    *((page.path, page.endpoint, page.methods, page.view) for page in PAGES),
 )  # fmt: skip
 
 #: RFC 8414 §3.1 inserts the well-known part before the issuer's path; OpenID Connect Discovery §4 appends it.

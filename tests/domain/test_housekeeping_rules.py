@@ -17,15 +17,20 @@ from server.domain.browsers import Browser, create_browser
 from server.domain.client_secrets import ClientSecret, issue_client_secret, rotate_client_secret
 from server.domain.clients import Client, find_client, get_client
 from server.domain.consents import give_consent
+from server.domain.credential_limits import CredentialLimit
 from server.domain.grants import Grant, revoke_grant
 from server.domain.housekeeping import RULES, sweep
+from server.domain.idempotent_responses import IdempotentResponse
 from server.domain.initial_access_tokens import (
     InitialAccessToken,
     consume_initial_access_token,
     create_initial_access_token,
 )
+from server.domain.invitations import Invitation, invite
 from server.domain.login_attempts import LoginAttempts, spend_attempt
+from server.domain.organizations import create_organization
 from server.domain.outbox import OutboxMessage
+from server.domain.outgoing_mail import OutgoingMail
 from server.domain.policy.lockout import Budget
 from server.domain.refresh_rotation import refresh
 from server.domain.refresh_tokens import RefreshToken
@@ -143,6 +148,28 @@ def unused_client(work: UnitOfWork) -> None:
     issue_registration_token(work, client)
 
 
+def invitation(work: UnitOfWork) -> None:
+    organization = create_organization(work, "Acme", owner=make_user(work))
+    invite(work, organization, "invited@example.com", "member", None)
+
+
+def mail(work: UnitOfWork) -> None:
+    soon = {"created_at": work.now, "next_attempt_at": work.now, "expires_at": work.now + timedelta(days=1)}
+    work.db.add(OutgoingMail(recipient="a@b.example", message_encrypted="", attempts=0, **soon))
+    work.db.flush()
+
+
+def kept_response(work: UnitOfWork) -> None:
+    end = work.now + timedelta(days=1)
+    work.db.add(IdempotentResponse(id="x", request_digest="", created_at=work.now, expires_at=end))
+    work.db.flush()
+
+
+def credential_limit(work: UnitOfWork) -> None:
+    work.db.add(CredentialLimit(bucket="x", requests=1, window_ends_at=work.now + timedelta(seconds=60)))
+    work.db.flush()
+
+
 #: How each kind of row comes to be, and for how many seconds it stays.
 LIVES: list[tuple[Callable[[UnitOfWork], None], type[Base], float]] = [
     (parked_request, AuthorizationRequest, 300 + HOUR),
@@ -159,6 +186,10 @@ LIVES: list[tuple[Callable[[UnitOfWork], None], type[Base], float]] = [
     (expired_token, InitialAccessToken, 300 + 14 * DAY),
     (used_up_token, InitialAccessToken, 14 * DAY),
     (unused_client, Client, 90 * DAY),
+    (invitation, Invitation, 7 * DAY + 30 * DAY),
+    (mail, OutgoingMail, DAY + HOUR),
+    (kept_response, IdempotentResponse, DAY),
+    (credential_limit, CredentialLimit, 60),
 ]
 
 
@@ -350,4 +381,10 @@ def test_rules_name_their_tables_and_leave_the_lasting_ones_alone() -> None:
         "registration_tokens",
         "signing_keys",
         "users",
+        "organizations",
+        "memberships",
+        "roles",
+        "api_keys",
+        "client_logos",
+        "credential_networks",
     }

@@ -16,7 +16,6 @@ from tests.support.flow import Flow, basic, flow_of, form_fields
 SITE = "https://app.example/cb"
 #: Tables whose rows a look at a page may add or touch: what was asked, who came by, when they were last seen.
 OF_LOOKING = {"authorization_requests", "browsers", "sessions", "alembic_version"}
-MACHINE = {"oauth.token", "oauth.introspect", "oauth.revoke", "oauth.userinfo", "oauth.authorize", "oauth.register"}
 
 
 @pytest.fixture
@@ -48,7 +47,9 @@ def opened(flow: Flow, path: str) -> TestResponse:
 
 
 def test_every_form_is_listed_when_one_is_added() -> None:
-    posts = {path for path, endpoint, methods, _ in URLS if "POST" in methods and endpoint not in MACHINE}
+    """Those of the dashboard stand behind one gate, which tests/web/dashboard tries at each of them."""
+    people = ("interaction.",)
+    posts = {path for path, endpoint, methods, _ in URLS if "POST" in methods and endpoint.startswith(people)}
     assert posts == set(FORMS)
 
 
