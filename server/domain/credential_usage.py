@@ -10,7 +10,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, bindparam, case, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, bindparam, case, delete, exists, func, or_, select
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.orm import Mapped, aliased, mapped_column
@@ -21,6 +21,7 @@ from server.infra.database import Base, count_changed, table_of
 
 #: How long nobody else writes what one process wrote.
 PAUSE: Final = timedelta(minutes=1)
+_BATCH: Final = 500
 
 
 class CredentialUsage(Base):
@@ -81,6 +82,17 @@ def last_use_of(work: UnitOfWork, kind: CredentialKind, ids: Collection[str]) ->
     is_last = and_(CredentialUsage.credential_id == last.c.credential_id, CredentialUsage.day == last.c.day)
     rows = work.db.scalars(select(CredentialUsage).join(last, is_last).where(CredentialUsage.kind == kind))
     return {row.credential_id: row for row in rows}
+
+
+def forget_usage(work: UnitOfWork, kind: CredentialKind, ids: Sequence[str]) -> int:
+    """Removes all that is known of the use of credentials that are removed; returns how many rows that were."""
+    forgotten = 0
+    for begin in range(0, len(ids), _BATCH):
+        batch = ids[begin : begin + _BATCH]
+        for table in (CredentialUsage, CredentialNetwork):
+            forgetting = delete(table).where(table.kind == kind, table.credential_id.in_(batch))
+            forgotten += count_changed(work.db, forgetting)
+    return forgotten
 
 
 def _writing(insert: Any) -> Any:

@@ -43,6 +43,7 @@ _NEXT_ALERT: Final = timedelta(hours=1)
 #: A credential that is used from more networks than this is used from anywhere; further ones say nothing.
 MAXIMUM_NETWORKS: Final = 50
 _SYSTEM: Final = Actor("operator", "usage")
+_TABLES: Final[dict[str, type[ApiKey | Client]]] = {"api_key": ApiKey, "client": Client}
 _ADDED: Final = {"api_key": AuditEvent.API_KEY_NETWORK_ADDED, "client": AuditEvent.CLIENT_NETWORK_ADDED}
 _NOTICED: Final = {"api_key": AuditEvent.API_KEY_FAILURES_NOTICED, "client": AuditEvent.CLIENT_FAILURES_NOTICED}
 
@@ -59,10 +60,10 @@ def write_usage(
     work: UnitOfWork, noted: Mapping[Subject, Noted], *, now_or_never: bool = False
 ) -> dict[Subject, Noted]:
     """Adds what was noted to the rows, and tells of what is unusual; returns what is to be written later."""
-    known = _known_networks(work, noted)
+    existing, known = _existing(work, noted), _known_networks(work, noted)
     later = {}
     # Always in the same order, so that processes wait for each other and never deadlock.
-    for subject in sorted(noted):
+    for subject in sorted(each for each in noted if each[:2] in existing):
         each = noted[subject]
         if not credential_usage.write(work, subject, each, now_or_never=now_or_never):
             later[subject] = each
@@ -103,6 +104,15 @@ def _reason(key: ApiKey, presented: PresentedKey, refusals: Refusals) -> str:
         return "wrong_secret"
     # Refused then, in order again now: its end was put off, or clocks disagree.
     return why_unusable(refusals.at, key) or "ended"
+
+
+def _existing(work: UnitOfWork, noted: Mapping[Subject, Noted]) -> set[tuple[str, str]]:
+    """Those that were not removed meanwhile: of them nothing is kept."""
+    existing = set()
+    for kind, table in _TABLES.items():
+        ids = [credential_id for other, credential_id, _ in noted if other == kind]
+        existing |= {(kind, found) for found in work.db.scalars(select(table.id).where(table.id.in_(ids)))}
+    return existing
 
 
 def _known_networks(work: UnitOfWork, noted: Mapping[Subject, Noted]) -> dict[tuple[str, str], set[str]]:
