@@ -1,0 +1,1 @@
+"""`/v1`: the API by which organizations, their people, keys and applications are managed."""

@@ -1,0 +1,240 @@
+"""`/v1/organizations/{organization}/clients`: the OAuth applications of an organization."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field
+
+from server.domain import deletion, organization_clients, scopes
+from server.domain.client_registration import ClientMetadata
+from server.domain.client_secrets import (
+    ClientSecret,
+    end_client_secret,
+    list_client_secrets,
+    needs_secret,
+    rotate_client_secret,
+)
+from server.domain.clients import Client, disable_client, enable_client
+from server.domain.errors import Conflict, Invalid
+from server.domain.policy.client_metadata import ClientType
+from server.web.api.admission import Call
+from server.web.api.documents import Body, Document, Page, PageQuery, Text
+from server.web.api.durations import PATTERN, parse_duration
+from server.web.api.pagination import one_page
+
+Method = Literal["client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt", "none"]
+Url = Text
+#: The members that are spelled otherwise in the metadata of RFC 7591.
+_NAMES = {"name": "client_name", "scopes": "scope"}
+
+
+class SecretDocument(Document):
+    """A secret of a client, without the secret itself."""
+
+    id: str
+    hint: str = Field(description="Its last four characters.")
+    created_at: datetime
+    expires_at: datetime | None = Field(description="`null` while nothing has replaced it.")
+
+
+class ClientDocument(Document):
+    """An OAuth application."""
+
+    id: str = Field(description="The `client_id`.")
+    name: str
+    type: Literal["web", "spa", "native", "machine", "device"]
+    environment: Literal["live", "test"]
+    redirect_uris: list[str]
+    post_logout_redirect_uris: list[str]
+    scopes: list[str]
+    grant_types: list[str]
+    response_types: list[str]
+    token_endpoint_auth_method: str
+    client_uri: str | None
+    policy_uri: str | None
+    tos_uri: str | None
+    contacts: list[str]
+    jwks: dict[str, Any] | None
+    jwks_uri: str | None
+    jwt_authentication: bool = Field(description="Whether JWTs that it signs itself are taken as bearer tokens.")
+    created_at: datetime
+    updated_at: datetime
+    disabled_at: datetime | None
+
+
+class ClientWithSecrets(ClientDocument):
+    """An OAuth application and what is known of its secrets."""
+
+    secrets: list[SecretDocument]
+
+
+class IssuedClient(ClientDocument):
+    """An OAuth application and a secret of it, this once."""
+
+    client_secret: str | None = Field(description="Never shown again; `null` if it needs none, or no new one.")
+
+
+class IssuedSecret(Document):
+    """A new secret, this once."""
+
+    client_secret: str = Field(description="Never shown again.")
+
+
+class _Metadata(Body):
+    post_logout_redirect_uris: list[Url] | None = Field(default=None, max_length=50)
+    scopes: list[Text] | None = Field(default=None, max_length=100, description="At most what its maker may do.")
+    token_endpoint_auth_method: Method | None = None
+    client_uri: Url | None = Field(default=None, max_length=2008)
+    policy_uri: Url | None = Field(default=None, max_length=2008)
+    tos_uri: Url | None = Field(default=None, max_length=2008)
+    contacts: list[Text] | None = Field(default=None, max_length=10)
+    jwks: dict[str, Any] | None = Field(default=None, description="Its public keys (RFC 7517 §5).")
+    jwks_uri: Url | None = Field(default=None, max_length=2008)
+    jwt_authentication: bool | None = None
+
+
+class NewClient(_Metadata):
+    """An application to register."""
+
+    name: Text = Field(min_length=1, max_length=100)
+    type: ClientType = "web"
+    redirect_uris: list[Url] | None = Field(default=None, max_length=50)
+
+
+class ClientChanges(_Metadata):
+    """What changes; the rest stays."""
+
+    name: Text | None = Field(default=None, min_length=1, max_length=100)
+    redirect_uris: list[Url] | None = Field(default=None, max_length=50)
+    disabled: bool | None = Field(default=None, description="Whether nothing of it works for now.")
+
+
+class SecretRotation(Body):
+    """How a secret is replaced."""
+
+    overlap: Text = Field(default="24h", pattern=PATTERN, description="How long the old ones go on working.")
+
+
+def list_clients(call: Call) -> Page[ClientDocument]:
+    """The applications of the environment."""
+    query: PageQuery = call.query
+    rows = organization_clients.list_organization_clients(call.work, call.organization.id, call.environment)
+    page, cursor = one_page(rows, query, lambda each: (each.created_at, each.id))
+    return Page[ClientDocument](data=[ClientDocument(**_members(each)) for each in page], next_cursor=cursor)
+
+
+def create(call: Call) -> IssuedClient:
+    """Registers one."""
+    body: NewClient = call.body
+    person = call.caller.user
+    metadata = ClientMetadata(
+        **_metadata_of(body, {"type"}),
+        client_type=body.type,
+        organization_id=call.organization.id,
+        environment=call.environment,
+        created_by=person.id if person is not None else None,
+    )
+    client, secret = organization_clients.create_organization_client(call.work, metadata, call.allowed)
+    return IssuedClient(**_members(client), client_secret=secret)
+
+
+def get(call: Call, client_id: str) -> ClientWithSecrets:
+    """One of them, and what is known of its secrets."""
+    client = _client(call, client_id)
+    secrets = [_secret(each) for each in list_client_secrets(call.work, client)]
+    return ClientWithSecrets(**_members(client), secrets=secrets)
+
+
+def update(call: Call, client_id: str) -> IssuedClient:
+    """Changes what is sent, leaves the rest; tells a secret that it needs by that."""
+    body: ClientChanges = call.body
+    client, secret = _client(call, client_id), None
+    changes = _metadata_of(body, {"disabled"})
+    if changes:
+        secret = organization_clients.change_organization_client(call.work, client, changes, call.allowed)
+    if body.disabled is not None:
+        # Whoever switches it on again gives it back all that it may do.
+        organization_clients.check_reach(client, call.allowed)
+        (disable_client if body.disabled else enable_client)(call.work, client)
+    return IssuedClient(**_members(client), client_secret=secret)
+
+
+def delete(call: Call, client_id: str) -> None:
+    """Removes it with its secrets, consents and grants."""
+    deletion.delete_client(call.work, _client(call, client_id))
+
+
+def rotate_secret(call: Call, client_id: str) -> IssuedSecret:
+    """A new secret, shown this once; the old ones go on for a while."""
+    body: SecretRotation = call.body
+    client = _client(call, client_id)
+    organization_clients.check_reach(client, call.allowed)
+    if not needs_secret(client):
+        raise Conflict("This client has no secret: it is public, or signs with a key of its own.")
+    overlap = int(parse_duration("overlap", body.overlap).total_seconds())
+    return IssuedSecret(client_secret=rotate_client_secret(call.work, client, overlap))
+
+
+def end_secret(call: Call, client_id: str, secret_id: str) -> None:
+    """Ends one secret now."""
+    end_client_secret(call.work, _client(call, client_id), secret_id)
+
+
+def _client(call: Call, client_id: str) -> Client:
+    return organization_clients.get_organization_client(call.work, call.organization.id, call.environment, client_id)
+
+
+def _metadata_of(body: _Metadata, without: set[str]) -> dict[str, Any]:
+    """What was sent, by the names of RFC 7591 and in its types; a null where there is a default is none."""
+    sent = body.model_dump(exclude_unset=True, by_alias=False, exclude=without)
+    values: dict[str, Any] = {}
+    for name, value in sent.items():
+        if value is None and name not in {"client_uri", "policy_uri", "tos_uri", "jwks", "jwks_uri"}:
+            raise Invalid(name, "this cannot be null.")
+        meant = _as_scope(value) if name == "scopes" else value
+        values[_NAMES.get(name, name)] = tuple(meant) if isinstance(meant, list) else meant
+    return values
+
+
+def _as_scope(names: Sequence[str]) -> str:
+    if any(not name or " " in name for name in names):
+        raise Invalid("scopes", "each of them is one scope, without spaces.")
+    if not scopes.is_well_formed(" ".join(names)):
+        raise Invalid("scopes", "a scope is printable ASCII without quotes and backslashes.")
+    return scopes.format_scopes(names)
+
+
+def _members(client: Client) -> dict[str, Any]:
+    """What is told of a client, by the members' names."""
+    same = (
+        "id",
+        "environment",
+        "redirect_uris",
+        "post_logout_redirect_uris",
+        "grant_types",
+        "response_types",
+        "token_endpoint_auth_method",
+        "client_uri",
+        "policy_uri",
+        "tos_uri",
+        "contacts",
+        "jwks",
+        "jwks_uri",
+        "jwt_authentication",
+        "created_at",
+        "updated_at",
+        "disabled_at",
+    )
+    return {
+        **{name: getattr(client, name) for name in same},
+        "name": client.client_name,
+        "type": client.client_type,
+        "scopes": sorted(client.allowed_scopes),
+    }
+
+
+def _secret(secret: ClientSecret) -> SecretDocument:
+    return SecretDocument(id=secret.id, hint=secret.hint, created_at=secret.created_at, expires_at=secret.expires_at)

@@ -1,0 +1,107 @@
+"""`/v1/organizations`: to see them, make one, change and delete it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import Field
+
+from server.domain import deletion
+from server.domain.errors import Denied
+from server.domain.memberships import list_memberships_of
+from server.domain.organizations import (
+    Organization,
+    create_organization,
+    get_organization,
+    update_organization,
+)
+from server.domain.usability import is_usable
+from server.web.api.admission import Call
+from server.web.api.documents import Body, Document, Name, Page, PageQuery, Text
+from server.web.api.pagination import one_page
+
+
+class OrganizationDocument(Document):
+    """An organization."""
+
+    id: str
+    name: str
+    slug: str = Field(description="Its name in URLs; stands for the id in paths.")
+    created_at: datetime
+    updated_at: datetime
+    suspended_at: datetime | None
+
+
+class NewOrganization(Body):
+    """An organization to make; whoever makes it is its owner."""
+
+    name: Name
+    slug: Text | None = Field(default=None, min_length=1, max_length=50, description="By default made from the name.")
+
+
+class OrganizationChanges(Body):
+    """What changes; the rest stays."""
+
+    name: Name | None = None
+    slug: Text | None = Field(default=None, min_length=1, max_length=50)
+
+
+def describe(organization: Organization) -> OrganizationDocument:
+    """The organization as JSON."""
+    return OrganizationDocument(
+        id=organization.id,
+        name=organization.name,
+        slug=organization.slug,
+        created_at=organization.created_at,
+        updated_at=organization.updated_at,
+        suspended_at=organization.suspended_at,
+    )
+
+
+def list_organizations(call: Call) -> Page[OrganizationDocument]:
+    """Those that the caller belongs to."""
+    query: PageQuery = call.query
+    page, cursor = one_page(_organizations_of(call), query, lambda each: (each.created_at, each.id))
+    return Page[OrganizationDocument](data=[describe(each) for each in page], next_cursor=cursor)
+
+
+def _organizations_of(call: Call) -> list[Organization]:
+    caller, work = call.caller, call.work
+    if caller.kind != "user" or caller.user is None:
+        return [get_organization(work, caller.organization_id)] if caller.organization_id is not None else []
+    return [
+        organization
+        for membership, organization in list_memberships_of(work, caller.user.id)
+        if is_usable(work.now, membership) and caller.organization_id in (None, organization.id)
+    ]
+
+
+def create(call: Call) -> OrganizationDocument:
+    """Makes one, with the person as its owner.
+
+    Raises:
+        Denied: where the operator alone makes them, or the credential belongs to another.
+    """
+    body: NewOrganization = call.body
+    if call.work.settings.organization_creation == "operator":
+        raise Denied("Here the operator alone creates organizations.")
+    if call.caller.organization_id is not None:
+        raise Denied("The credential belongs to one organization and cannot make another.")
+    return describe(create_organization(call.work, body.name, slug=body.slug, owner=call.person))
+
+
+def get(call: Call) -> OrganizationDocument:
+    """One of them."""
+    return describe(call.organization)
+
+
+def update(call: Call) -> OrganizationDocument:
+    """Gives it another name, or another slug."""
+    body: OrganizationChanges = call.body
+    update_organization(call.work, call.organization, name=body.name, slug=body.slug)
+    return describe(call.organization)
+
+
+def delete(call: Call) -> None:
+    """Removes it with all that belongs to it."""
+    deletion.delete_organization(call.work, call.organization)

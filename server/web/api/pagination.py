@@ -1,0 +1,52 @@
+"""Lists a page at a time: a cursor names the moment and id after which the next page begins, so that nothing is skipped
+or told twice when things are added or removed meanwhile.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import TypeAlias, TypeVar
+
+from server.web.api.documents import PageQuery
+from server.web.api.error_answers import Refusal
+
+Row = TypeVar("Row")
+Position: TypeAlias = tuple[datetime, str]
+
+
+def one_page(
+    rows: Sequence[Row], query: PageQuery, position_of: Callable[[Row], Position]
+) -> tuple[list[Row], str | None]:
+    """The rows of the page, oldest first, and the cursor of the next one.
+
+    Raises:
+        Refusal: when the cursor is none of ours.
+    """
+    ordered = sorted(rows, key=position_of)
+    if query.cursor is not None:
+        after = _read(query.cursor)
+        ordered = [row for row in ordered if position_of(row) > after]
+    page = ordered[: query.limit]
+    is_last = len(ordered) <= query.limit
+    return page, None if is_last else _write(position_of(page[-1]))
+
+
+def _write(position: Position) -> str:
+    at, row_id = position
+    return base64.urlsafe_b64encode(json.dumps([at.isoformat(), row_id]).encode()).decode().rstrip("=")
+
+
+def _read(cursor: str) -> Position:
+    try:
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        at, row_id = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        moment = datetime.fromisoformat(at)
+        if moment.tzinfo is None or not isinstance(row_id, str):
+            raise ValueError("no position")
+    except (ValueError, TypeError, binascii.Error, RecursionError) as error:
+        raise Refusal(400, "cursor: this is none of ours; begin without one.") from error
+    return moment, row_id
