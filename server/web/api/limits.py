@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Response, g
+from flask import Flask, Response, g
 
 from server.domain.credential_limits import WINDOW_SECONDS, Allowance
 from server.domain.credential_limits import spend_request as spend
@@ -28,7 +28,12 @@ def spend_request(caller: Caller) -> None:
     g.allowance = spend(work, f"v1:{caller.account}", limit)
 
 
-def add_headers(response: Response) -> Response:
+def register(app: Flask) -> None:
+    """Adds the headers to what the API answers."""
+    app.after_request(_add_headers)
+
+
+def _add_headers(response: Response) -> Response:
     """Tells the caller how many requests are left until when."""
     allowance: Allowance | None = g.get("allowance")
     if allowance is not None:
