@@ -11,6 +11,7 @@ from server.cli.console import json_option, operator_work, show, show_table
 from server.domain import sessions
 from server.domain import users as registry
 from server.domain.claims import DEMO_CLAIMS
+from server.domain.deletion import delete_user, describe_deletion
 from server.domain.passwords import set_password
 from server.domain.users import User
 from server.infra import secrets
@@ -132,13 +133,17 @@ def enable(user: str, as_json: bool) -> None:
 
 @users.command()
 @click.argument("user")
-@click.confirmation_option("--yes", prompt="This removes the person with all sessions and consents. Go on?")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
-def delete(user: str, as_json: bool) -> None:
-    """Remove a person for good. Their id is never given to anybody else."""
+def delete(user: str, yes: bool, as_json: bool) -> None:
+    """Remove a person for good; says beforehand what goes with them. Their id is never given to anybody else."""
+    if not yes:
+        with operator_work() as work:
+            said = describe_deletion(work, registry.get_user(work, user))
+        # In no transaction: on SQLite others would wait for the answer.
+        click.confirm("\n".join([*said, "Go on?"]), abort=True, err=True)
     with operator_work() as work:
         found = registry.get_user(work, user)
         document = _describe(found)
-        sessions.tell_clients_of(work, found)
-        registry.delete_user(work, found)
-    show(document | {"deleted": True}, as_json)
+        said = delete_user(work, found)
+    show(document | {"deleted": True, "removed": said}, as_json)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from sqlalchemy import ForeignKey, func, select, update
+from sqlalchemy import ForeignKey, func, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.domain import audit_log, outgoing_mail, roles, users
@@ -148,12 +148,16 @@ def accept_invitation(work: UnitOfWork, invitation: Invitation, user: User) -> M
         raise Denied("This organization is suspended.")
     if email_key(user.email) != invitation.email_key:
         raise Denied(f"This invitation is for {invitation.email}.")
+    _read_anew(work, invitation)
+    _check_is_unused(invitation)
     _check_inviter(work, invitation)
-    _consume(work, invitation)
     try:
         roles.check_role(work, organization.id, invitation.role)
     except Invalid as error:
         raise Conflict(f"The role {invitation.role} no longer exists. Ask for a new invitation.") from error
+    if find_membership(work, organization.id, user.id) is not None:
+        raise Conflict(f"{user.email} is a member of {organization.name} already.")
+    _consume(work, invitation)
     membership = insert_membership(work, organization.id, user.id, invitation.role)
     _record(work, AuditEvent.INVITATION_ACCEPTED, invitation, user_id=user.id, membership_id=membership.id)
     return membership
@@ -200,6 +204,17 @@ def revoke_invitation(work: UnitOfWork, invitation: Invitation) -> None:
         _record(work, AuditEvent.INVITATION_REVOKED, invitation)
 
 
+def forget_person(work: UnitOfWork, user: User) -> None:
+    """For somebody who goes: takes back what they have offered, and removes all that was ever sent to their address."""
+    own = or_(Invitation.invited_by == user.id, Invitation.email_key == email_key(user.email))
+    for invitation in work.db.scalars(select(Invitation).where(own)).all():
+        if state_of(invitation, work.now) == "open":
+            revoke_invitation(work, invitation)
+        if invitation.email_key == email_key(user.email):
+            work.db.delete(invitation)
+    work.db.flush()
+
+
 _UNUSED: Final = (Invitation.accepted_at.is_(None), Invitation.revoked_at.is_(None))
 
 
@@ -236,14 +251,11 @@ def _check_is_unused(invitation: Invitation) -> None:
 
 
 def _consume(work: UnitOfWork, invitation: Invitation) -> None:
-    # The link, too, must be the one that was opened: a newer one may have been sent meanwhile.
-    mine = (Invitation.id == invitation.id, Invitation.token_digest == invitation.token_digest)
-    using = update(Invitation).where(*mine, *_UNUSED, Invitation.expires_at > work.now).values(accepted_at=work.now)
-    is_consumed = count_changed(work.db, using) == 1
-    _read_anew(work, invitation)
-    if not is_consumed:
-        _check_is_unused(invitation)
+    # Once more in the statement itself, whatever held the others off.
+    mine = (Invitation.id == invitation.id, *_UNUSED, Invitation.expires_at > work.now)
+    if count_changed(work.db, update(Invitation).where(*mine).values(accepted_at=work.now)) != 1:
         raise Expired("This invitation has expired. Ask for a new one.")
+    _read_anew(work, invitation)
 
 
 def _read_anew(work: UnitOfWork, invitation: Invitation) -> None:
