@@ -26,30 +26,38 @@ _NOT_BEARER: Final = "The Authorization header must be: Bearer, a space, and the
 _ACCESS_TOKEN: Final = "access_token"
 
 
-def check_carriers(work: UnitOfWork, environ: Mapping[str, Any], query: Iterable[tuple[str, str]]) -> str | None:
+def check_carriers(
+    work: UnitOfWork, environ: Mapping[str, Any], query: Iterable[tuple[str, str]], operation: str
+) -> str | None:
     """What stands behind `Bearer`; None when the request has no Authorization header.
+
+    Args:
+        work: the work that the row is written in.
+        environ: the request.
+        query: names and values in the URL of the request that the credential is for.
+        operation: what the row says was asked for.
 
     Raises:
         Refusal: 401 when a credential stands in the URL, or the header is another scheme's.
     """
     for name, value in query:
         if name == _ACCESS_TOKEN or looks_like_api_key(work.settings, value):
-            raise _refused(work, "query", _IN_URL)
+            raise _refused(work, operation, "query", _IN_URL)
     authorization: str | None = environ.get("HTTP_AUTHORIZATION")
     if authorization is None:
         if any(looks_like_api_key(work.settings, value) for value in _cookies(environ)):
-            _note(work, "cookie")
+            _note(work, operation, "cookie")
         return None
     scheme, _, presented = authorization.partition(" ")
     if scheme.lower() == "bearer":
         return presented.strip()
     if scheme.lower() == "basic" and any(looks_like_api_key(work.settings, part) for part in _basic(presented)):
-        raise _refused(work, "basic", _NOT_BEARER)
+        raise _refused(work, operation, "basic", _NOT_BEARER)
     raise Refusal(401, _NOT_BEARER, _challenge(work))
 
 
-def _refused(work: UnitOfWork, carrier: str, sentence: str) -> Refusal:
-    _note(work, carrier)
+def _refused(work: UnitOfWork, operation: str, carrier: str, sentence: str) -> Refusal:
+    _note(work, operation, carrier)
     return Refusal(401, sentence, _challenge(work))
 
 
@@ -57,8 +65,8 @@ def _challenge(work: UnitOfWork) -> dict[str, str]:
     return {"WWW-Authenticate": f'Bearer realm="{work.settings.issuer}"'}
 
 
-def _note(work: UnitOfWork, carrier: str) -> None:
-    audit_log.record_soon(work, AuditEvent.API_KEY_CARRIER_REFUSED, carrier=carrier, operation="verify")
+def _note(work: UnitOfWork, operation: str, carrier: str) -> None:
+    audit_log.record_soon(work, AuditEvent.API_KEY_CARRIER_REFUSED, carrier=carrier, operation=operation)
     if work.is_in_transaction:
         commit_before_raising(work.db)
 

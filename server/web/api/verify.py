@@ -39,6 +39,7 @@ from server.web.transaction import in_transaction
 log = logging.getLogger(__name__)
 
 REFUSAL_HEADER: Final = "X-Auth-Refusal"
+_OPERATION: Final = "verify"
 #: Printable ASCII but the percent sign: what stands in a header as it is.
 _PLAIN: Final = "".join(chr(number) for number in range(0x20, 0x7F) if chr(number) != "%")
 
@@ -107,7 +108,7 @@ def _verified(work: UnitOfWork, environ: Mapping[str, Any]) -> EndpointResponse:
 
 
 def _authenticate(work: UnitOfWork, environ: Mapping[str, Any], question: Question) -> VerifiedCredential:
-    presented = check_carriers(work, environ, question.query)
+    presented = check_carriers(work, environ, question.query, _OPERATION)
     if presented is None:
         raise Refusal(401, "Send an API key or an access token: Authorization: Bearer …", _challenge(work))
     try:
@@ -147,7 +148,7 @@ def _note(work: UnitOfWork, credential: VerifiedCredential, reason: str, **detai
         user_id=credential.user.id if credential.user is not None else None,
         organization_id=credential.organization_id,
         environment=credential.environment,
-        operation="verify",
+        operation=_OPERATION,
         reason=reason,
         **details,
     )
@@ -227,7 +228,8 @@ def _refusal(status: int, sentence: str, request_id: str | None, headers: Mappin
 
 OPERATIONS: Final = (
     Operation(
-        name="verify",
+        name=_OPERATION,
+        tag="Verification",
         method="GET",
         path="/verify",
         view=verify,
