@@ -142,6 +142,31 @@ def is_known(settings: Settings, scope: str) -> bool:
     return is_pattern(scope) and any(covers(scope, name) for name in known.scopes)
 
 
+def describe(settings: Settings, name: str) -> Scope:
+    """What a person reads about a scope that is known, though perhaps only from a pattern or as one."""
+    known = _catalogue_of(settings)
+    if name in known.scopes:
+        return known.scopes[name]
+    wider = [known.scopes[pattern] for pattern in known.patterns if covers(pattern, name)]
+    if wider:
+        closest = min(wider, key=lambda scope: scope.name.split(":").count(ANY))
+        found = replace(closest, name=name, detail=f"Only {name}", implies=())
+    elif name == ANY:
+        found = Scope(name, "Everything that can be allowed here, now and later", icon="shield")
+    elif is_pattern(name):
+        found = Scope(name, "All of this, and what is added to it later", name, icon="key")
+    else:
+        found = Scope(name, name)
+    return replace(found, sensitive=_is_sensitive(known, found))
+
+
+def included(settings: Settings, name: str) -> list[Scope]:
+    """The scopes of the catalogue that come with this one, in its order."""
+    reach = rights(settings, [name])
+    others = (scope for scope in catalogue(settings).values() if scope.name != name and scope.name not in PERSONAL)
+    return [scope for scope in others if reach.allows(scope.name)]
+
+
 def covered(settings: Settings, asked: frozenset[str], held: frozenset[str]) -> frozenset[str]:
     """Those of `asked` that whoever holds `held` may have, in a token or narrowed down from one.
 
@@ -248,4 +273,4 @@ def _catalogue_with(settings: Settings, own: tuple[Scope, ...]) -> _Catalogue:
 def _is_sensitive(known: _Catalogue, scope: Scope) -> bool:
     """Whether it, or anything that comes with it, is marked so."""
     reach = _rights(known, frozenset({scope.name}))
-    return any(other.sensitive and reach.allows(other.name) for other in known.scopes.values())
+    return scope.sensitive or any(other.sensitive and reach.allows(other.name) for other in known.scopes.values())

@@ -211,6 +211,51 @@ def test_scope_is_sensitive_when_something_that_comes_with_it_is(settings: Setti
     assert wider["urn:example:*:*:*"].sensitive
 
 
+@pytest.mark.parametrize(
+    ("name", "sentence", "detail", "sensitive"),
+    [
+        ("read", "Read everything", None, False),
+        ("openid", "Sign you in", None, False),
+        ("urn:example:notes:list:read", "Read all your data", "Only urn:example:notes:list:read", False),
+        ("urn:example:notes:*:read", "Read all your data", "Only urn:example:notes:*:read", False),
+        ("urn:example:notes:*:*", "All of this, and what is added to it later", "urn:example:notes:*:*", True),
+        ("roles:*", "All of this, and what is added to it later", "roles:*", True),
+        ("*", "Everything that can be allowed here, now and later", None, True),
+        ("unheard-of", "unheard-of", None, False),
+    ],
+)
+def test_every_scope_has_a_sentence_also_when_the_catalogue_does_not_name_it(
+    settings: Settings, name: str, sentence: str, detail: str | None, sensitive: bool
+) -> None:
+    found = scopes.describe(settings, name)
+    assert (found.name, found.sentence, found.detail, found.sensitive) == (name, sentence, detail, sensitive)
+
+
+def test_closest_pattern_speaks_for_a_scope_when_several_cover_it() -> None:
+    own: dict[str, object] = {"*:*:*": "Everything", "notes:*:*": "All notes", "notes:*:read": "Read notes"}
+    named = settings_with(own)
+    assert scopes.describe(named, "notes:list:read").sentence == "Read notes"
+    assert scopes.describe(named, "notes:list:write").sentence == "All notes"
+    assert scopes.describe(named, "files:list:write").sentence == "Everything"
+
+
+@pytest.mark.parametrize(
+    ("name", "included"),
+    [
+        ("read", []),
+        ("write", ["read"]),
+        ("roles:*", ["roles:read", "roles:write"]),
+        ("urn:example:*:*:delete", ["urn:example:notes:list:delete"]),
+        ("admin", ["read", "write", "delete", "urn:example:*:*:read", "urn:example:notes:list:delete"]),
+        ("email", []),
+    ],
+)
+def test_what_comes_with_a_scope_is_named_in_the_order_of_the_catalogue(
+    settings: Settings, name: str, included: list[str]
+) -> None:
+    assert [scope.name for scope in scopes.included(settings, name)] == included
+
+
 def test_management_permission_is_implied_only_when_it_is_named() -> None:
     support = {"sentence": "Help members", "implies": ["users:read", "roles:*"]}
     named = settings_with({**OWN, "support": support})

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from tests.support.application import Gatepost
+from tests.support.deployment import GatepostMaker
 from tests.support.flow import Flow, answer_of, flow_of, form_fields, jwt_claims, session_id_of
 
 CLIENT_URI = "https://app.example/callback"
@@ -298,3 +299,91 @@ def test_person_is_asked_when_another_account_is_chosen_after_the_first_one_allo
     page = flow.browser.get(asked.headers["Location"])
     assert "Bob" in page.text
     assert answer_of(flow.submit(page, "/consent", decision="deny").headers["Location"])["error"] == "access_denied"
+
+
+# ------------------------------------------------------------------------------------------- wildcards and implication
+
+OWN = {
+    "notes:read": "Read your notes",
+    "notes:write": "Change your notes",
+    "notes:delete": {"sentence": "Delete your notes", "sensitive": True},
+    "files:*:read": {"sentence": "Read your files", "detail": "Also those that others share with you"},
+    "writer": {"sentence": "Write for you", "implies": ["notes:write", "files:*:read"]},
+    "root": {"sentence": "Do everything", "implies": ["*"]},
+}
+
+
+def consent_page(make_gatepost: GatepostMaker, scope: str) -> str:
+    flow = flow_of(make_gatepost(scopes=OWN), redirect_uris=(CLIENT_URI,))
+    flow.gatepost.change_client(flow.client.id, scope=f"openid profile {scope}")
+    return flow.open_page("/consent", flow.authorize(scope=f"openid profile {scope}")).text
+
+
+def lines_of(page: str) -> list[tuple[str, bool, list[str]]]:
+    """Each thing that is asked for: its sentence, whether it is marked as sensitive, and what it says it includes."""
+    found = []
+    for item in re.split(r"<li(?: class=\"sensitive\")?>\s*<svg", page)[1:]:
+        sentence = re.search(r"<p>([^<]*[^< ])", item)
+        assert sentence
+        included = re.search(r"<ul class=\"included\">(.*?)</ul>", item)
+        found.append((sentence[1], ">Sensitive<" in item, re.findall(r"<li>([^<]*)", included[1]) if included else []))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("scope", "line"),
+    [
+        ("notes:read", ("Read your notes", False, [])),
+        (
+            "notes:*",
+            (
+                "All of this, and what is added to it later",
+                True,
+                ["Read your notes", "Change your notes", "Delete your notes"],
+            ),
+        ),
+        ("files:pictures:read", ("Read your files", False, [])),
+        ("files:*:read", ("Read your files", False, [])),
+        ("writer", ("Write for you", False, ["Change your notes", "Read your files"])),
+        (
+            "root",
+            (
+                "Do everything",
+                True,
+                ["Read your notes", "Change your notes", "Delete your notes", "Read your files", "Write for you"],
+            ),
+        ),
+    ],
+)
+@pytest.mark.spec("AZ-24")
+def test_page_says_all_that_a_wildcard_or_an_implication_brings(
+    make_gatepost: GatepostMaker, scope: str, line: tuple[str, bool, list[str]]
+) -> None:
+    assert sorted(lines_of(consent_page(make_gatepost, scope))) == sorted(
+        [line, ("See your name and profile", False, [])]
+    )
+
+
+def test_page_says_which_part_is_meant_when_the_catalogue_has_only_the_whole(make_gatepost: GatepostMaker) -> None:
+    page = consent_page(make_gatepost, "files:pictures:read")
+    assert "Only files:pictures:read" in page
+    assert "Also those that others share" not in page
+
+
+def test_page_folds_what_everything_includes_and_leaves_out_what_it_does_not_give(make_gatepost: GatepostMaker) -> None:
+    page = consent_page(make_gatepost, "*")
+    (everything, _profile) = lines_of(page)
+    assert everything[:2] == ("Everything that can be allowed here, now and later", True)
+    assert {"Delete your organizations", "Read your notes"} <= set(everything[2])
+    assert "See your email address" not in page
+    assert "<details>" in page
+    assert "<details open>" in consent_page(make_gatepost, "root")
+
+
+def test_token_has_the_wildcard_that_the_person_saw(make_gatepost: GatepostMaker) -> None:
+    flow = flow_of(make_gatepost(scopes=OWN), redirect_uris=(CLIENT_URI,))
+    flow.gatepost.change_client(flow.client.id, scope="openid *")
+    tokens = flow.tokens(scope="openid notes:*")
+    assert tokens["scope"] == "openid notes:*"
+    (given,) = flow.gatepost.audit_rows("consent.given")
+    assert sorted(given.details["scopes"]) == ["notes:*", "openid"]

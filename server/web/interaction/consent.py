@@ -8,6 +8,7 @@ from datetime import datetime
 from flask import request
 from flask.wrappers import Response
 
+from server.config import Settings
 from server.domain import consents, scopes
 from server.domain.authorization_requests import AuthorizationRequest, note_consent
 from server.domain.errors import NotFound
@@ -34,6 +35,8 @@ class ScopeLine:
     sensitive: bool
     icon: str
     is_new: bool
+    #: What comes with it, as sentences.
+    includes: list[str]
 
 
 @in_transaction
@@ -112,11 +115,14 @@ def _user(session: Session) -> User:
 
 
 def _lines(names: frozenset[str], *, is_new: bool) -> list[ScopeLine]:
-    """The scopes as a person reads them, sensitive ones first."""
-    known = scopes.catalogue(current_gatepost().runtime.settings)
-    lines = [
-        ScopeLine(scope.name, scope.sentence, scope.detail, scope.sensitive, scope.icon, is_new)
-        for name, scope in known.items()
-        if name in names
-    ]
-    return sorted(lines, key=lambda line: not line.sensitive)
+    """The scopes as a person reads them, sensitive ones first, then as the catalogue has them."""
+    settings = current_gatepost().runtime.settings
+    order = {name: place for place, name in enumerate(scopes.catalogue(settings))}
+    in_order = sorted(names, key=lambda name: (order.get(name, len(order)), name))
+    return sorted((_line(settings, name, is_new=is_new) for name in in_order), key=lambda line: not line.sensitive)
+
+
+def _line(settings: Settings, name: str, *, is_new: bool) -> ScopeLine:
+    scope = scopes.describe(settings, name)
+    included = [other.sentence for other in scopes.included(settings, name)]
+    return ScopeLine(name, scope.sentence, scope.detail, scope.sensitive, scope.icon, is_new, included)
