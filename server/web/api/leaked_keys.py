@@ -105,8 +105,8 @@ OPERATIONS: Final = (
         summary="Report leaked keys",
         description=(
             "A JSON array of `{token, type, url, source}` as GitHub's secret scanning sends it, signed in the headers "
-            f"`{_KEY_IDENTIFIER}` and `{_SIGNATURE}`. Keys of ours are revoked at once and their owners told. The answer "
-            "is an array of `{token_raw, token_type, label}`, `label` being `true_positive` or `false_positive`."
+            f"`{_KEY_IDENTIFIER}` and `{_SIGNATURE}`. Keys of ours are revoked at once and their owners told. The "
+            "answer is an array of `{token_raw, token_type, label}`, `label` being `true_positive` or `false_positive`."
         ),
         access="own",
         tag="Verification",
