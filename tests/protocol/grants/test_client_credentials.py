@@ -87,3 +87,57 @@ def test_audience_is_the_configured_one_when_it_is_set(make_gatepost: GatepostMa
     gatepost = make_gatepost(access_token_audience="https://api.example")
     tokens = flow_of(gatepost, "machine").post_token(grant_type="client_credentials").get_json()
     assert jwt_claims(tokens["access_token"])["aud"] == "https://api.example"
+
+
+@pytest.mark.parametrize(
+    ("registered", "asked", "given"),
+    [
+        ("notes:*", "notes:read", "notes:read"),
+        ("notes:*", "notes:*", "notes:*"),
+        ("notes:*", None, "notes:*"),
+        ("*:read *:write", "notes:read notes:write", "notes:read notes:write"),
+        ("*", "admin", "admin"),
+        ("root", "notes:read", "notes:read"),
+        ("root", "root admin", "admin root"),
+        ("users:*", "users:read", "users:read"),
+    ],
+)
+@pytest.mark.spec("RFC 6749 §3.3", "INV-07")
+def test_scope_is_given_when_a_registered_one_covers_or_implies_it(
+    make_gatepost: GatepostMaker, registered: str, asked: str | None, given: str
+) -> None:
+    flow = machine_with(make_gatepost, registered)
+    tokens = flow.post_token(grant_type="client_credentials", scope=asked).get_json()
+    assert tokens["scope"] == given
+    assert jwt_claims(tokens["access_token"])["scope"] == given
+
+
+@pytest.mark.parametrize(
+    ("registered", "asked"),
+    [
+        ("notes:*", "notes:unheard-of"),
+        ("notes:*", "notes:read admin"),
+        ("notes:*", "*"),
+        ("notes:read notes:write", "notes:*"),
+        ("*", "openid"),
+        ("*", "email"),
+        ("*", "unheard-of"),
+        ("root", "users:read"),
+        ("root", "organizations:delete"),
+        ("root", "*"),
+        ("root", "email"),
+    ],
+)
+@pytest.mark.spec("RFC 6749 §5.2", "INV-07")
+def test_scope_is_refused_when_no_registered_one_covers_it_or_it_is_unknown(
+    make_gatepost: GatepostMaker, registered: str, asked: str
+) -> None:
+    flow = machine_with(make_gatepost, registered)
+    response = flow.post_token(grant_type="client_credentials", scope=asked)
+    assert response.get_json()["error"] == "invalid_scope"
+    assert "token.issued" not in flow.gatepost.audit_events()
+
+
+def machine_with(make_gatepost: GatepostMaker, scope: str) -> Flow:
+    root = {"sentence": "Do everything", "implies": ["*"]}
+    return flow_of(make_gatepost(scopes={**SCOPES, "root": root}), "machine", scope=scope)
