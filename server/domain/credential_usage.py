@@ -117,7 +117,8 @@ def _writing(insert: Any) -> Any:
         changes |= {name: case((is_later, new[name]), else_=table.c[name]) for name in (moment, *names_beside)}
     keys = [table.c.kind, table.c.credential_id, table.c.day]
     # Asked once more: of two processes at once the second waits for the first, and then sees its row.
-    return statement.on_conflict_do_update(index_elements=keys, set_=changes, where=table.c.written_at <= cutoff)
+    updating = statement.on_conflict_do_update(index_elements=keys, set_=changes, where=table.c.written_at <= cutoff)
+    return updating.returning(table.c.day)
 
 
 #: Of what was last, the later stands.
@@ -147,5 +148,4 @@ def write(work: UnitOfWork, subject: Subject, noted: Noted, *, now_or_never: boo
         "cutoff": work.now if now_or_never else work.now - PAUSE,
         **{f"new_{name}": getattr(noted, name) for name in _COUNTED},
     }
-    statement = _WRITE[work.db.get_bind().dialect.name].params(**parameters)
-    return count_changed(work.db, statement) == 1
+    return bool(work.db.execute(_WRITE[work.db.get_bind().dialect.name], parameters).all())

@@ -15,6 +15,7 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from server.domain import audit_log
 from server.domain.access_tokens import RevokedAccessToken
+from server.domain.api_keys import ApiKey
 from server.domain.audit_events import AuditEvent
 from server.domain.authorization_codes import AuthorizationCode
 from server.domain.authorization_requests import AuthorizationRequest
@@ -23,7 +24,7 @@ from server.domain.client_secrets import ClientSecret
 from server.domain.clients import Client
 from server.domain.consents import Consent
 from server.domain.credential_limits import CredentialLimit
-from server.domain.credential_usage import CredentialUsage
+from server.domain.credential_usage import CredentialNetwork, CredentialUsage
 from server.domain.grants import Grant
 from server.domain.idempotent_responses import IdempotentResponse
 from server.domain.initial_access_tokens import InitialAccessToken
@@ -46,6 +47,9 @@ _CHOOSER_MEMORY: Final = timedelta(days=14)
 
 #: How long it is known how often a credential was used: a year and a month, so that years can be compared.
 _USAGE_MEMORY: Final = timedelta(days=396)
+
+#: How long an API key that has ended is still listed, and a second leak of it recognised.
+_KEY_MEMORY: Final = timedelta(days=90)
 
 #: The table, the column that names its rows, and the condition under which they may go.
 Rule = tuple[type[Base], InstrumentedAttribute[Any], Callable[[UnitOfWork], ColumnElement[bool]]]
@@ -151,6 +155,20 @@ RULES: Final[dict[str, Rule]] = {
         CredentialUsage,
         CredentialUsage.day,
         lambda work: CredentialUsage.day < (work.now - _USAGE_MEMORY).date().isoformat(),
+    ),
+    # With the credential, or when it goes by a rule of these.
+    "credential_networks": (
+        CredentialNetwork,
+        CredentialNetwork.credential_id,
+        lambda work: and_(
+            ~exists().where(ApiKey.id == CredentialNetwork.credential_id),
+            ~exists().where(Client.id == CredentialNetwork.credential_id),
+        ),
+    ),
+    "api_keys": (
+        ApiKey,
+        ApiKey.id,
+        lambda work: or_(ApiKey.revoked_at < work.now - _KEY_MEMORY, ApiKey.expires_at < work.now - _KEY_MEMORY),
     ),
 }
 

@@ -10,6 +10,9 @@ import pytest
 from sqlalchemy import delete, func, select
 
 from server.domain.access_tokens import RevokedAccessToken, revoke_access_token
+from server.domain.actor import Actor
+from server.domain.api_key_issuing import OPERATOR_MAKER, NewApiKey, issue_api_key
+from server.domain.api_keys import ApiKey, revoke_api_key
 from server.domain.audit_events import AuditEvent
 from server.domain.authorization_codes import AuthorizationCode, issue_authorization_code
 from server.domain.authorization_requests import AuthorizationRequest, park_request
@@ -18,6 +21,7 @@ from server.domain.client_secrets import ClientSecret, issue_client_secret, rota
 from server.domain.clients import Client, find_client, get_client
 from server.domain.consents import give_consent
 from server.domain.credential_limits import CredentialLimit
+from server.domain.credential_usage import CredentialUsage
 from server.domain.grants import Grant, revoke_grant
 from server.domain.housekeeping import RULES, sweep
 from server.domain.idempotent_responses import IdempotentResponse
@@ -38,6 +42,7 @@ from server.domain.registration_tokens import RegistrationToken, issue_registrat
 from server.domain.sessions import Session, end_session
 from server.domain.tables import METADATA
 from server.domain.unit_of_work import UnitOfWork
+from server.domain.usage_writing import flush_usage
 from server.domain.used_assertions import UsedAssertion
 from server.infra.database import Base
 from tests.domain.factories import (
@@ -170,6 +175,22 @@ def credential_limit(work: UnitOfWork) -> None:
     work.db.flush()
 
 
+def expired_key(work: UnitOfWork) -> None:
+    ends = NewApiKey("Sample", ["users:read"], expires_at=work.now + timedelta(days=5))
+    issue_api_key(work, create_organization(work, "Acme"), ends, OPERATOR_MAKER)
+
+
+def revoked_key(work: UnitOfWork) -> None:
+    lasting = NewApiKey("Sample", ["users:read"], never_expires=True)
+    key, _ = issue_api_key(work, create_organization(work, "Acme"), lasting, OPERATOR_MAKER)
+    revoke_api_key(work, key, "a reason")
+
+
+def used_key(work: UnitOfWork) -> None:
+    work.runtime.usage.note_use("client", make_client(work).id, Actor("anonymous", ip="192.0.2.1"))
+    flush_usage(work)
+
+
 #: How each kind of row comes to be, and for how many seconds it stays.
 LIVES: list[tuple[Callable[[UnitOfWork], None], type[Base], float]] = [
     (parked_request, AuthorizationRequest, 300 + HOUR),
@@ -190,6 +211,10 @@ LIVES: list[tuple[Callable[[UnitOfWork], None], type[Base], float]] = [
     (mail, OutgoingMail, DAY + HOUR),
     (kept_response, IdempotentResponse, DAY),
     (credential_limit, CredentialLimit, 60),
+    (expired_key, ApiKey, 5 * DAY + 90 * DAY),
+    (revoked_key, ApiKey, 90 * DAY),
+    # Noon, and then by days.
+    (used_key, CredentialUsage, 396 * DAY + DAY / 2 - 0.001),
 ]
 
 
@@ -217,6 +242,14 @@ def test_secret_goes_two_weeks_after_its_end_and_the_current_one_never(work: Uni
     clock.advance(3650 * DAY)
     assert "client_secrets" not in sweep(work)
     assert count(work, ClientSecret) == 1
+
+
+def test_networks_of_a_credential_go_when_it_is_gone(work: UnitOfWork, clock: FrozenClock) -> None:
+    used_key(work)
+    clock.advance(3650 * DAY)
+    assert "credential_networks" not in sweep(work)
+    work.db.execute(delete(Client))
+    assert sweep(work)["credential_networks"] == 1
 
 
 def test_session_goes_two_weeks_after_the_person_signed_out(work: UnitOfWork, clock: FrozenClock) -> None:
@@ -384,7 +417,5 @@ def test_rules_name_their_tables_and_leave_the_lasting_ones_alone() -> None:
         "organizations",
         "memberships",
         "roles",
-        "api_keys",
         "client_logos",
-        "credential_networks",
     }
