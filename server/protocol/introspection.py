@@ -19,7 +19,8 @@ from server.protocol.presented_token import LiveToken, OfKey, PresentedRefreshTo
 from server.protocol.registered_client import RegisteredClient
 from server.protocol.request import ProtocolRequest
 from server.protocol.tokens.access_token import VerifiedAccessToken, audience_in
-from server.protocol.tokens.key_token import VerifiedKeyToken, spelled
+from server.protocol.tokens.key_token import VerifiedKeyToken
+from server.protocol.tokens.scope_claim import spelled
 
 _ACCESS_TOKEN_CLAIMS: Final = (
     "iss", "sub", "aud", "client_id", "scope", "iat", "exp", "jti", "auth_time", "acr", "amr", "organization_id",

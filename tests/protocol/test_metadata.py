@@ -56,7 +56,11 @@ def test_document_holds_these_members_and_no_others_when_read(make_gatepost: Gat
         "response_modes_supported": [
             *("query", "fragment", "form_post", "jwt", "query.jwt", "fragment.jwt", "form_post.jwt")
         ],
-        "grant_types_supported": ["authorization_code", "refresh_token", "client_credentials", "implicit"],
+        "grant_types_supported": [
+            *("authorization_code", "refresh_token", "client_credentials", "implicit"),
+            "urn:ietf:params:oauth:grant-type:token-exchange",
+            "urn:ietf:params:oauth:grant-type:jwt-bearer",
+        ],
         "token_endpoint_auth_methods_supported": [*METHODS, "none"],
         "token_endpoint_auth_signing_alg_values_supported": [*SIGNING, "HS256"],
         "revocation_endpoint": f"{ISSUER}/oauth/revoke",

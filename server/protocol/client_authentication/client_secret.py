@@ -42,6 +42,8 @@ def authenticate_client(request: ProtocolRequest, *, allow_public: bool = True) 
         raise InvalidClient(detail=reason or "", realm=request.work.settings.issuer if used_header else None)
     registered = RegisteredClient(client)
     request.work = request.work.acting_as("client", client.id)
+    if not client.is_public:
+        request.work.runtime.usage.note_use("client", client.id, request.work.actor)
     request.client, request.auth_method = registered, presented.method
     return registered
 
@@ -70,6 +72,8 @@ def _note_failure(
     work.db.rollback()
     if presented is not None and presented.method != "none" and reason != KEYS_UNAVAILABLE:
         count_failure(work, presented.client_id)
+        if client is not None:
+            work.runtime.usage.note_failure("client", client.id, reason, work.actor)
     audit_log.record(
         work, AuditEvent.CLIENT_AUTHENTICATION_FAILED, client_id=client.id if client else None, reason=reason
     )

@@ -18,7 +18,8 @@ from server.protocol.client_authentication.presented import is_client_presented
 from server.protocol.errors import InvalidRequest, InvalidScope, InvalidTarget, UnauthorizedClient
 from server.protocol.request import ProtocolRequest
 from server.protocol.tokens.access_token import IssuedAccessToken, audience_in
-from server.protocol.tokens.key_token import issue_key_token, spelled
+from server.protocol.tokens.key_token import issue_key_token
+from server.protocol.tokens.scope_claim import spelled
 from server.protocol.tokens.token_response import TokenAnswer, body_of
 
 #: §3 leaves it to deployments to name kinds of their own.

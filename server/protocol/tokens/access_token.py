@@ -16,8 +16,11 @@ from server.domain.unit_of_work import UnitOfWork
 from server.domain.usability import why_unusable
 from server.domain.users import User
 from server.infra import jose
+from server.protocol.tokens.person_claims import claims_about_person
 
 TYP: Final = "at+jwt"
+#: Of a client whose access tokens tell who the person is.
+RICH: Final = "rich"
 
 
 @dataclass(frozen=True)
@@ -88,11 +91,14 @@ def issue_access_token(
     }
     if granted:
         claims["scope"] = scopes.format_scopes(granted)
+    if grant is None and client.organization_id is not None:
+        claims |= {"organization_id": client.organization_id, "environment": client.environment}
     if grant is not None:
-        claims["grant_id"] = grant.id
-        claims["auth_time"] = int(grant.auth_time.timestamp())
-        claims["acr"] = grant.acr
-        claims["amr"] = grant.amr
+        claims |= {"grant_id": grant.id, "auth_time": int(grant.auth_time.timestamp())}
+        claims |= {"acr": grant.acr, "amr": grant.amr}
+        if client.access_token_claims == RICH:
+            # What the token is for is never what a person's claims say.
+            claims = claims_about_person(work, client, grant.user_id, granted) | claims
     algorithm = client.access_token_signed_response_alg
     token = jose.sign(claims, signing_keys.signing_key(work, algorithm, issuance.at), algorithm, TYP)
     return IssuedAccessToken(token, expires - issued)

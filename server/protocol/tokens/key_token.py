@@ -31,14 +31,6 @@ class VerifiedKeyToken:
         return scopes.rights(work.settings, scopes.parse(self.claims.get("scope"))).within(self.key.rights)
 
 
-def spelled(work: UnitOfWork, rights: Rights) -> frozenset[str]:
-    """The scopes by which rights are written down: what comes with a role alone is written name by name."""
-    if scopes.rights(work.settings, rights.granted) == rights:
-        return rights.granted
-    named = (name for name in scopes.catalogue(work.settings) if name not in scopes.PERSONAL)
-    return rights.granted.union(name for name in named if rights.allows(name))
-
-
 def issue_key_token(work: UnitOfWork, verified: VerifiedApiKey, granted: frozenset[str]) -> IssuedAccessToken | None:
     """Signs a token for the key; None when the key ends before the token could begin. It never outlives its key."""
     key, issued = verified.key, int(work.now.timestamp())

@@ -22,6 +22,9 @@ def respond_to_grant(
 ) -> dict[str, Any]:
     """Tokens for what a person allowed: access token, ID token when `openid` was granted, refresh token if given."""
     access_token = issue_access_token(work, authorized.client, authorized.scopes, authorized.grant, authorized.issuance)
+    if authorized.client.is_public:
+        # The others are known to be in use since they proved who they are.
+        work.runtime.usage.note_use("client", authorized.client.id, work.actor)
     response = body_of(access_token, authorized.scopes)
     if scopes.OPENID in authorized.scopes:
         response["id_token"] = issue_id_token(work, authorized, Beside(access_token.token, nonce=nonce))
