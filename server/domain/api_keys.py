@@ -24,6 +24,8 @@ from server.infra.keyring import Keyring
 
 ID_PREFIX: Final = "key_"
 _PEPPER: Final = "api-keys.pepper"
+#: So many keys end by one statement.
+_BATCH: Final = 20_000
 
 
 class ApiKey(Base):
@@ -118,7 +120,7 @@ def revoke_api_keys(
     created_after: datetime | None = None,
     created_before: datetime | None = None,
 ) -> int:
-    """Ends all keys that fit, by one statement and with one audit row; returns how many did not end before.
+    """Ends all keys that fit, in one transaction and with one audit row; returns how many were not revoked before.
 
     Args:
         work: where it happens.
@@ -137,8 +139,14 @@ def revoke_api_keys(
     }
     given = {name: value for name, (value, _) in wanted.items() if value is not None}
     conditions = [wanted[name][1](value) for name, value in given.items()]
-    values = {"revoked_at": work.now, "revoked_reason": "bulk", "updated_at": work.now}
-    count = count_changed(work.db, update(ApiKey).where(ApiKey.revoked_at.is_(None), *conditions).values(values))
+    some = select(ApiKey.id).where(ApiKey.revoked_at.is_(None), *conditions).limit(_BATCH)
+    ending = update(ApiKey).where(ApiKey.id.in_(some), ApiKey.revoked_at.is_(None))
+    ending = ending.values(revoked_at=work.now, revoked_reason="bulk", updated_at=work.now)
+    # Statement by statement, so that none of them takes longer than the database is given.
+    count = ended = count_changed(work.db, ending)
+    while ended:
+        ended = count_changed(work.db, ending)
+        count += ended
     work.db.expire_all()
     told = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in given.items()}
     audit_log.record(work, AuditEvent.API_KEYS_REVOKED, count=count, **told)
