@@ -8,8 +8,10 @@ from typing import Final
 from flask import request
 from flask.wrappers import Response
 
-from server.domain import memberships, organizations
+from server.domain import api_key_reports, api_keys, invitations, memberships, organizations
+from server.domain.organization_clients import list_organization_clients
 from server.domain.roles import title_of
+from server.domain.usability import is_usable
 from server.web.dashboard.shell import OrganizationShell, Shell
 from server.web.pages import page_url, redirect_to
 
@@ -23,6 +25,16 @@ class Step:
     label: str
     remark: str
     icon: str
+    url: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """How many there are of something."""
+
+    label: str
+    count: int
+    remark: str
     url: str
 
 
@@ -58,15 +70,35 @@ def show_overview(shell: OrganizationShell) -> Response:
     return shell.render(
         "dashboard/overview.html",
         role_title=title_of(shell.work, shell.organization.id, shell.membership.role),
-        figures=[],
+        figures=_figures(shell),
         steps=_steps(shell),
     )
+
+
+def _figures(shell: OrganizationShell) -> list[Figure]:
+    work, organization_id, environment = shell.work, shell.organization.id, shell.environment
+    figures = []
+    if shell.may("api-keys:read"):
+        keys = api_keys.list_api_keys(work, organization_id, environment)
+        usable = [key for key in keys if is_usable(work.now, key)]
+        ending = len(api_key_reports.keys_expiring_soon(work, organization_id, environment))
+        remark = f"{ending or 'None'} within 30 days of the end"
+        figures.append(Figure("API keys", len(usable), remark, shell.url("api-keys")))
+    if shell.may("clients:read"):
+        clients = list_organization_clients(work, organization_id, environment)
+        remark = f"In {environment}, for people and services"
+        figures.append(Figure("Applications", len(clients), remark, shell.url("applications")))
+    if shell.may("users:read"):
+        known = memberships.list_memberships(work, organization_id)
+        waiting = len(invitations.list_invitations(work, organization_id))
+        figures.append(Figure("Members", len(known), f"{waiting or 'None'} invited", shell.url("members")))
+    return figures
 
 
 def _steps(shell: OrganizationShell) -> list[Step]:
     possible = (
         ("api-keys:write", "Create an API key", "For a program of yours that calls the API.", "key", "api-keys/new"),
-        ("clients:write", "Register an application", "For signing people in, or for a service.", "app", "applications"),
+        ("clients:write", "Register an application", "To sign people in, or for a service.", "app", "applications/new"),
         ("users:write", "Invite your colleagues", "Each in a role that says what they may do.", "people",
          "members/invite"),
     )  # fmt: skip

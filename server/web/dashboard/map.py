@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from typing import Final
 
-from server.web.dashboard import home, members, members_invited, roles
+from server.web.dashboard import api_key_changes, api_keys, home, members, members_invited, organizations, roles
 from server.web.dashboard.page import CONFIRMED, GET, POST, Page
 from server.web.dashboard.shell import INSIDE
 
 _NEW: Final = "/dashboard/organizations/new"
+_KEYS: Final = f"{INSIDE}/api-keys"
+_KEY: Final = f"{INSIDE}/api-keys/<key_id>"
 _MEMBER: Final = f"{INSIDE}/members/<membership_id>"
 _INVITE: Final = f"{INSIDE}/members/invite"
 _LEAVE: Final = f"{INSIDE}/members/leave"
 _INVITATION: Final = f"{INSIDE}/members/invitations/<invitation_id>"
 _ROLES: Final = f"{INSIDE}/roles"
 _ROLE: Final = f"{INSIDE}/roles/<role_id>"
+_SETTINGS: Final = f"{INSIDE}/settings"
 
 PAGES: Final[tuple[Page, ...]] = (
     # path, endpoint, methods, what answers, permission, whether dangerous, what shows the form again
@@ -27,6 +30,21 @@ PAGES: Final[tuple[Page, ...]] = (
     Page(_NEW, "dashboard.new_organization", GET, home.show_new),
     Page(_NEW, "dashboard.create_organization", POST, home.create, again=home.show_new),
     Page(INSIDE, "dashboard.overview", GET, home.show_overview),
+
+    Page(_KEYS, "dashboard.api_keys", GET, api_keys.show_api_keys, "api-keys:read"),
+    Page(f"{_KEYS}/new", "dashboard.new_api_key", GET, api_key_changes.show_new_api_key, "api-keys:write", True),
+    Page(_KEYS, "dashboard.create_api_key", POST, api_key_changes.create_api_key, "api-keys:write", True,
+         api_key_changes.show_new_api_key),
+    Page(_KEY, "dashboard.api_key", GET, api_keys.show_api_key, "api-keys:read"),
+    Page(f"{_KEY}/edit", "dashboard.edit_api_key", GET, api_key_changes.show_edit_api_key, "api-keys:write", True),
+    Page(f"{_KEY}/edit", "dashboard.change_api_key", POST, api_key_changes.change_api_key, "api-keys:write", True,
+         api_key_changes.show_edit_api_key),
+    Page(f"{_KEY}/rotate", "dashboard.show_rotate", GET, api_key_changes.show_rotate_api_key, "api-keys:write", True),
+    Page(f"{_KEY}/rotate", "dashboard.rotate", POST, api_key_changes.rotate, "api-keys:write", True,
+         api_key_changes.show_rotate_api_key),
+    Page(f"{_KEY}/revoke", "dashboard.show_revoke", GET, api_key_changes.show_revoke_api_key, "api-keys:write", True),
+    Page(f"{_KEY}/revoke", "dashboard.revoke", POST, api_key_changes.revoke, "api-keys:write", True,
+         api_key_changes.show_revoke_api_key),
 
     Page(f"{INSIDE}/members", "dashboard.members", GET, members.show_members, "users:read"),
     Page(_INVITE, "dashboard.show_invite", GET, members_invited.show_invite, "users:write", True),
@@ -56,4 +74,11 @@ PAGES: Final[tuple[Page, ...]] = (
     Page(f"{_ROLE}/delete", "dashboard.show_delete_role", GET, roles.show_delete_role, "roles:write", True),
     Page(f"{_ROLE}/delete", "dashboard.delete_role", POST, roles.delete_role, "roles:write", True,
          roles.show_delete_role),
+
+    Page(_SETTINGS, "dashboard.settings", GET, organizations.show_settings, "organizations:read"),
+    Page(_SETTINGS, "dashboard.change_settings", POST, organizations.change_settings, "organizations:write",
+         again=organizations.show_settings),
+    Page(f"{_SETTINGS}/delete", "dashboard.show_delete", GET, organizations.show_delete, "organizations:delete", True),
+    Page(f"{_SETTINGS}/delete", "dashboard.delete", POST, organizations.delete, "organizations:delete", True,
+         organizations.show_delete),
 )  # fmt: skip

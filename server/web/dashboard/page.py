@@ -42,6 +42,22 @@ class FormRefused(Exception):
         self.errors = dict(errors)
 
 
+def check_all(*checks: Callable[[], object]) -> None:
+    """Runs all checks, so that whoever fills in a form learns at once what all there is to mend.
+
+    Raises:
+        FormRefused: when any of them is refused.
+    """
+    errors: dict[str, str] = {}
+    for check in checks:
+        try:
+            check()
+        except Invalid as refusal:
+            errors.setdefault(refusal.field, str(refusal))
+    if errors:
+        raise FormRefused(errors)
+
+
 @dataclass(frozen=True)
 class Page:
     """One row: where, how, what answers, and what it takes to get there."""

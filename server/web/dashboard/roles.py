@@ -8,6 +8,7 @@ from flask.wrappers import Response
 
 from server.domain import roles
 from server.domain.errors import Denied
+from server.domain.policy.role_permissions import ROLES
 from server.domain.roles import CustomRole
 from server.web.dashboard.permissions import (
     chosen_permissions,
@@ -23,6 +24,12 @@ _NOTICES: Final = {
     "saved": "The role is saved. It counts from now on for everybody who has it.",
     "deleted": "The role is deleted.",
 }
+#: What the built-in roles reach of the deployment's own permissions.
+_API_ACCESS: Final = {
+    "all": "And all that the API itself offers.",
+    "ordinary": "And what the API itself offers, where it is not sensitive.",
+    "none": "And nothing that the API itself offers.",
+}
 
 
 def show_roles(shell: OrganizationShell) -> Response:
@@ -32,6 +39,7 @@ def show_roles(shell: OrganizationShell) -> Response:
         "dashboard/roles/list.html",
         notices=_NOTICES,
         built_in=[(role, described(role.permissions)) for role in known if role.is_built_in],
+        api_access={role.name: _API_ACCESS[role.api] for role in ROLES.values()},
         own=[(role, described(role.permissions)) for role in known if not role.is_built_in],
         here=shell.url("roles"),
     )

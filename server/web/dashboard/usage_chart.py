@@ -13,6 +13,7 @@ DAYS: Final = 30
 HEIGHT: Final = 96
 _STEP: Final = 20
 _BAR: Final = 12
+_GAP: Final = (_STEP - _BAR) // 2
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,16 @@ class Bar:
     x: int
     uses_height: float
     failures_height: float
+
+    @property
+    def uses_top(self) -> float:
+        """Where the uses end."""
+        return round(HEIGHT - self.uses_height, 1)
+
+    @property
+    def failures_top(self) -> float:
+        """Where the refusals, which stand on the uses, end."""
+        return round(HEIGHT - self.uses_height - self.failures_height, 1)
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,14 @@ def usage_chart(rows: Iterable[CredentialUsage], today: date) -> Chart:
     highest = max(uses + failures for uses, failures in counts)
     scale = HEIGHT / highest if highest else 0.0
     bars = [
-        Bar(day, uses, failures, number * _STEP, round(uses * scale, 1), round(failures * scale, 1))
+        Bar(
+            day,
+            uses,
+            failures,
+            number * _STEP + (_STEP - _BAR) // 2,
+            round(uses * scale, 1),
+            round(failures * scale, 1),
+        )
         for number, (day, (uses, failures)) in enumerate(zip(days, counts, strict=True))
     ]
     return Chart(bars, highest, sum(bar.uses for bar in bars), sum(bar.failures for bar in bars))
