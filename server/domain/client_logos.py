@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from sqlalchemy import ForeignKey, LargeBinary, bindparam, select
@@ -21,6 +20,7 @@ from server.infra.images import ImageRefused, redraw_as_png
 LARGEST_UPLOAD: Final = 512 * 1024
 #: Pixels on each side of what is kept; pages show it at a quarter of that.
 _SIDE: Final = 256
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ClientLogo(Base):
@@ -72,12 +72,15 @@ def find_client_logo(work: UnitOfWork, client_id: str) -> bytes | None:
     return bytes(rows[0][0]) if rows else None
 
 
+_CHANGED: Final = select(ClientLogo.updated_at).where(ClientLogo.client_id == bindparam("client_id"))
+
+
 def logo_version(work: UnitOfWork, client_id: str) -> str | None:
     """A word that changes whenever the uploaded logo does, for its URL; None when there is no such logo."""
 
     def load() -> str:
-        image = find_client_logo(work, client_id)
-        return hashlib.sha256(image).hexdigest()[:12] if image else ""
+        rows = work.read(_CHANGED, {"client_id": client_id})
+        return f"{(rows[0][0] - _EPOCH) // timedelta(microseconds=1):x}" if rows else ""
 
     return work.from_registry((ClientLogo, client_id), load) or None
 

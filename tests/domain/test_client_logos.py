@@ -73,6 +73,7 @@ def test_version_changes_with_the_logo_and_in_every_process(gatepost: Gatepost) 
 
     seen = [version()]
     for image in (b"one", b"two", None):
+        gatepost.clock.advance(1)
         with gatepost.work() as work:
             if image is None:
                 remove_client_logo(work, get_client(work, client.id))

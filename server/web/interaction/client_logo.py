@@ -11,6 +11,7 @@ from typing import Final
 from flask import abort
 from flask.wrappers import Response
 
+from server.domain.client_logos import find_client_logo
 from server.domain.clients import registered_client
 from server.domain.fetch_payers import payer_of
 from server.infra.outbound_http import FetchFailed, FetchRefused, Payer
@@ -36,9 +37,12 @@ _lock = threading.Lock()
 
 
 def client_logo(client_id: str) -> Response:
-    """The image, if the client has one that can be had."""
+    """The image, if the client has one that can be had; what was uploaded here comes first."""
     work = current_work()
     client = registered_client(work, client_id)
+    uploaded = find_client_logo(work, client_id) if client is not None else None
+    if uploaded is not None:
+        return _handed_on(uploaded, "image/png")
     if client is None or client.logo_uri is None:
         abort(404)
     url, payer = client.logo_uri, payer_of(client, "pages")
@@ -49,6 +53,10 @@ def client_logo(client_id: str) -> Response:
     kind = _type_of(image) if image is not None else None
     if image is None or kind is None:
         abort(404)
+    return _handed_on(image, kind)
+
+
+def _handed_on(image: bytes, kind: str) -> Response:
     response = Response(image, mimetype=kind)
     response.headers["Cache-Control"] = f"private, max-age={_MAX_AGE}"
     return response
