@@ -173,3 +173,5 @@ class Gatepost:
         self.runtime.autocommit.dispose()
         self.runtime.registry_cache.forget()
         self.runtime.limits.refused_until.clear()
+        self.runtime.usage.take()
+        self.runtime.usage.take_refused()
