@@ -137,9 +137,13 @@ def advertised(settings: Settings) -> list[str]:
 def is_known(settings: Settings, scope: str) -> bool:
     """Whether it is a name of the catalogue, covers one, or is covered by a pattern that stands there."""
     known = _catalogue_of(settings)
-    if scope in known.scopes or any(covers(pattern, scope) for pattern in known.patterns):
+    if scope in known.scopes:
         return True
-    return is_pattern(scope) and any(covers(scope, name) for name in known.scopes)
+    # A wildcard covers any text, and not every text is a scope.
+    if not is_scope_token(scope):
+        return False
+    is_covered = any(covers(pattern, scope) for pattern in known.patterns)
+    return is_covered or (is_pattern(scope) and any(covers(scope, name) for name in known.scopes))
 
 
 def describe(settings: Settings, name: str) -> Scope:

@@ -175,6 +175,11 @@ def test_what_stays_within_bounds_is_spelled_as_it_was_where_it_stays_whole(
         ("unheard-of", False),
         ("unheard:*", False),
         ("users:*:*", False),
+        ('urn:example:"contacts":list:read', False),
+        ("urn:example:contacts\n:list:read", False),
+        ("urn:example:conta\tcts:list:read", False),
+        ("urn:example:contäcts:list:read", False),
+        (f"urn:example:{'a' * 120}:list:read", False),
     ],
 )
 def test_scope_is_known_when_the_catalogue_names_it_or_a_pattern_of_it_or_in_it(

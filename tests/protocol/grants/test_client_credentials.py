@@ -100,6 +100,7 @@ def test_audience_is_the_configured_one_when_it_is_set(make_gatepost: GatepostMa
         ("root", "notes:read", "notes:read"),
         ("root", "root admin", "admin root"),
         ("users:*", "users:read", "users:read"),
+        ("files:*", "files:pictures", "files:pictures"),
     ],
 )
 @pytest.mark.spec("RFC 6749 §3.3", "INV-07")
@@ -116,6 +117,9 @@ def test_scope_is_given_when_a_registered_one_covers_or_implies_it(
     ("registered", "asked"),
     [
         ("notes:*", "notes:unheard-of"),
+        ("files:*", 'files:"'),
+        ("files:*", "files:a\tb"),
+        ("files:*", "files:é"),
         ("notes:*", "notes:read admin"),
         ("notes:*", "*"),
         ("notes:read notes:write", "notes:*"),
@@ -140,4 +144,4 @@ def test_scope_is_refused_when_no_registered_one_covers_it_or_it_is_unknown(
 
 def machine_with(make_gatepost: GatepostMaker, scope: str) -> Flow:
     root = {"sentence": "Do everything", "implies": ["*"]}
-    return flow_of(make_gatepost(scopes={**SCOPES, "root": root}), "machine", scope=scope)
+    return flow_of(make_gatepost(scopes={**SCOPES, "root": root, "files:*": "Read your files"}), "machine", scope=scope)
