@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from server.domain import scopes
 from server.domain.policy.environments import ENVIRONMENTS
@@ -24,6 +24,9 @@ Pairs: TypeAlias = tuple[tuple[str, str], ...]
 _METHOD_HEADERS: Final = ("HTTP_X_ORIGINAL_METHOD", "HTTP_X_FORWARDED_METHOD")
 _TARGET_HEADERS: Final = ("HTTP_X_ORIGINAL_URI", "HTTP_X_ORIGINAL_URL", "HTTP_X_FORWARDED_URI")
 _SCIM_PATH: Final = re.compile(r"/scim/v2(?:/[A-Za-z0-9._~@:%+=,-]+)*/?")
+#: What a path may hold as it is, in a target that a query may follow.
+_UNQUOTED: Final = "/~!$&'()*+,;=:@"
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 _DEFAULT_ENVIRONMENT: Final = "live"
 _ANY: Final = "any"
 _MAXIMUM_PARAMETERS: Final = 50
@@ -77,7 +80,8 @@ def read_question(environ: Mapping[str, Any], below: str) -> Question:
     if below:
         # The method and the query are the original request's then, and a client's.
         methods.add(environ["REQUEST_METHOD"])
-        targets.append(f"{below}?{own_query}" if own_query else below)
+        path = quote(below, safe=_UNQUOTED, encoding="latin-1")
+        targets.append(f"{path}?{own_query}" if own_query else path)
         stated = Required()
     else:
         stated = _stated(own_query)
@@ -90,13 +94,14 @@ def read_question(environ: Mapping[str, Any], below: str) -> Question:
 
 
 def path_below(path: str, issuer_path: str) -> str | None:
-    """What follows the endpoint's own path in `path`; None when it is another endpoint's."""
+    """What follows the endpoint's own path in `path`; None when it is another endpoint's, or odd."""
     for mount in MOUNTS:
         own = f"{issuer_path}{mount}/verify"
         if path == own:
             return ""
         if path.startswith(f"{own}/"):
-            return path.removeprefix(own)
+            below = path.removeprefix(own)
+            return None if below.startswith("//") or _CONTROL.search(below) else below
     return None
 
 

@@ -90,7 +90,9 @@ def fault_answer(error: BaseException, request_id: str | None) -> EndpointRespon
 
 def _verified(work: UnitOfWork, environ: Mapping[str, Any]) -> EndpointResponse:
     below = path_below(environ["PATH_INFO"], work.settings.issuer_path)
-    question = read_question(environ, below or "")
+    if below is None:
+        raise Refusal(404, "There is nothing at this address.")
+    question = read_question(environ, below)
     credential = _authenticate(work, environ, question)
     work = work.acting_as(*_actor_of(credential))
     _check_environment(work, credential, question)

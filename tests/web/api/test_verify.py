@@ -285,7 +285,12 @@ def test_envoy_s_path_and_method_are_the_request_s_own(gateway: Gateway) -> None
     assert gateway.ask(text, path=below, headers={"X-Required-Scope": "audit:read"}).status_code == 403
     assert gateway.ask(sandbox, path=below, headers={"X-Required-Environment": "test"}).status_code == 200
     assert gateway.ask(text, path=below, method="DELETE", headers={"X-Original-Method": "GET"}).status_code == 400
-    assert gateway.ask(text, path="/v1/verify/").status_code in {200, 404}
+    assert gateway.ask(text, path="/v1/verify/").status_code == 200
+    assert gateway.ask(sandbox, "environment=any", path="/v1/verify/").status_code == 401
+    for odd in ("/v1/verify//users", "/v1/verify/%0Ausers", "/v1/verify/%00", "/v1/verify//"):
+        assert gateway.ask(sandbox, "environment=any", path=odd).status_code == 404, odd
+    assert gateway.ask(sandbox, "environment=any", path="/v1/verify/%C3%BC%FF").status_code == 401
+    assert gateway.ask(text, path="/v1/verify/%C3%BC%FF").status_code == 200
     assert gateway.ask(text, path="/v1/verifyx").status_code == 404
 
 
@@ -318,6 +323,12 @@ def test_provisioning_key_is_good_below_its_path_and_nowhere_else(gateway: Gatew
     assert gateway.ask(text, headers=headers).status_code == SCIM_PATHS[path]
     assert gateway.ask(ordinary, headers=headers).status_code == (401 if SCIM_PATHS[path] == 200 else 200)
     assert gateway.ask(text).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/scim/v2/Users", "/scim/v2%3F/../../users", "/scim/v2/%2e%2e/users", "/users"])
+def test_provisioning_key_is_good_below_its_path_when_envoy_asks(gateway: Gateway, path: str) -> None:
+    _, text = gateway.key("scim", kind="scim")
+    assert gateway.ask(text, path=f"/v1/verify{path}").status_code == (200 if path == "/scim/v2/Users" else 401)
 
 
 # Limits, faults, lanes
@@ -386,7 +397,7 @@ def test_both_lanes_answer_alike(gateway: Gateway) -> None:
     seen = set()
     for authorization in bearers:
         headers = {} if authorization is None else {"Authorization": authorization}
-        for path in ("/v1/verify", "/api/v1/verify", "/v1/verify/users"):
+        for path in ("/v1/verify", "/api/v1/verify", "/v1/verify/users", "/v1/verify/", "/v1/verify/%C3%BC%0A"):
             for question in questions:
                 for method in ("GET", "POST", "HEAD", "DELETE", "OPTIONS"):
                     asked = (path + question, method, headers)
