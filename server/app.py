@@ -12,6 +12,7 @@ from server.domain import tables
 from server.domain.actor import OPERATOR
 from server.domain.demo_seed import DemoCredentials
 from server.domain.unit_of_work import UnitOfWork, open_runtime
+from server.domain.usage_writing import UsageWriter
 from server.infra.circuit_breaker import circuit
 from server.infra.clock import Clock
 from server.infra.database import database, database_url, engine_options, prepare_engine
@@ -22,6 +23,7 @@ from server.infra.resources import TEMPLATES
 from server.protocol import metadata
 from server.protocol.authorization_server import AuthorizationServer
 from server.web import context, errors, metrics_listener, pages, request_metrics, security_headers, session_cookie, urls
+from server.web.api import limits
 from server.web.background import Sweeper
 from server.web.dev import try_it
 from server.web.machine_lane import MachineLane
@@ -54,6 +56,7 @@ def create_app(settings: Settings | None = None, clock: Clock | None = None) -> 
     session_cookie.register(app)
     security_headers.register(app)
     request_metrics.register(app)
+    limits.register(app)
     cors.register(app)
     urls.register(app, settings)
     # Flask's documented way to wrap.
@@ -81,6 +84,7 @@ def create_serving_app(settings: Settings | None = None) -> Flask:
     Sweeper(runtime).start()
     OutboxWorker(runtime).start()
     MailWorker(runtime).start()
+    UsageWriter(runtime).start()
     runtime.audit_queue.start(settings)
     RegistryListener(settings, runtime.registry_cache).start()
     with app.app_context():
@@ -111,6 +115,7 @@ def create_dev_app(settings: Settings, credentials: DemoCredentials) -> Flask:
     runtime = context.parts_of(app).runtime
     OutboxWorker(runtime).start()
     MailWorker(runtime).start()
+    UsageWriter(runtime).start()
     try_it.register_try_it(app, runtime, credentials.web_secret, credentials.machine_secret)
     return app
 

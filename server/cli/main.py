@@ -5,7 +5,21 @@ from __future__ import annotations
 import click
 
 from server import __version__
-from server.cli import audit, clients, config, db, dev, keyring, keys, registration, serve, sweep, users
+from server.cli import (
+    audit,
+    clients,
+    config,
+    db,
+    dev,
+    keyring,
+    keys,
+    organizations,
+    registration,
+    scopes,
+    serve,
+    sweep,
+    users,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -30,6 +44,8 @@ for command in (
     keyring.keyring,
     keys.keys,
     clients.clients,
+    scopes.scopes,
+    organizations.organizations,
     registration.registration,
     users.users,
     audit.audit,

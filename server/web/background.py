@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 
 from server.domain import audit_chain
 from server.domain.actor import Actor
+from server.domain.api_key_reports import warn_of_expiring_keys
 from server.domain.housekeeping import BATCH, RULES, find_due, remove
 from server.domain.key_rotation import Due, follow_schedule, list_due
 from server.domain.signing_keys import generate_key
@@ -25,6 +26,7 @@ INTERVAL_SECONDS: Final = 60.0
 #: How long a batch may hold its locks, half of what is promised.
 _LOCK_SECONDS: Final = 0.025
 _FIRST_BATCH: Final = 50
+_WARNED_AT_ONCE: Final = 100
 _SYSTEM: Final = Actor("operator", "housekeeping")
 
 
@@ -57,6 +59,8 @@ class Sweeper(threading.Thread):
             removed = {name: count for name in RULES if (count := self._sweep_by(name, engine))}
             if removed:
                 log.info("removed what was over: %s", removed)
+            while not self._stopped.is_set() and self._warn(engine):
+                pass
             while not self._stopped.is_set() and self._seal(engine):
                 pass
         finally:
@@ -72,6 +76,13 @@ class Sweeper(threading.Thread):
                 db.commit()
             if is_done:
                 log.info("keys, by schedule: %s %s", due.step, due.algorithm)
+
+    def _warn(self, engine: Engine) -> bool:
+        """Warns the owners of some API keys that end soon; whether there may be more of them."""
+        with Session(engine) as db:
+            warned = warn_of_expiring_keys(UnitOfWork.begin(self._runtime, db, _SYSTEM), limit=_WARNED_AT_ONCE)
+            db.commit()
+        return warned == _WARNED_AT_ONCE
 
     def _due_step(self, engine: Engine) -> Due | None:
         with Session(engine) as db:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from flask import Flask, jsonify, request
 from flask.wrappers import Response
@@ -13,9 +13,11 @@ from server.domain.errors import DomainError, Expired, TooMany
 from server.infra.database import database
 from server.protocol.authorization_server import EndpointResponse
 from server.protocol.errors import OAuth2Error
-from server.web.context import current_gatepost, current_request_id, current_work
+from server.web.api.error_answers import api_error, is_api_request
+from server.web.context import current_gatepost, current_work
+from server.web.error_pages import error_page
 from server.web.machine_errors import RETRY_AFTER_SECONDS, STATUS_OF, error_document, machine_error, note_fault
-from server.web.pages import client_alone, redirect_to, render
+from server.web.pages import client_alone, redirect_to
 from server.web.person import SignInNeeded
 
 _START_AGAIN: Final = "Go back to the app you came from and start again."
@@ -51,6 +53,8 @@ def _on_sign_in_needed(error: SignInNeeded) -> Response:
 
 def _on_oauth_error(error: OAuth2Error) -> Response:
     database.session.rollback()
+    if is_api_request():
+        return api_error(error)
     answer = machine_error(error)
     current_gatepost().runtime.metrics.refuse(request.endpoint or "unknown", error.error or "none")
     if _is_machine():
@@ -69,6 +73,8 @@ def _on_oauth_error(error: OAuth2Error) -> Response:
 
 def _on_domain_error(error: DomainError) -> Response:
     database.session.rollback()
+    if is_api_request():
+        return api_error(error)
     if _is_machine():
         return _to_flask(machine_error(error))
     status = STATUS_OF.get(type(error), 400)
@@ -81,6 +87,8 @@ def _on_domain_error(error: DomainError) -> Response:
 
 
 def _on_http_error(error: HTTPException) -> Response:
+    if is_api_request():
+        return api_error(error)
     status = error.code or 500
     if isinstance(error, InternalServerError):
         return _on_fault(error.original_exception or error)
@@ -97,6 +105,8 @@ def _on_http_error(error: HTTPException) -> Response:
 
 def _on_fault(error: BaseException) -> Response:
     database.session.rollback()
+    if is_api_request():
+        return api_error(error)
     if _is_machine():
         return _to_flask(machine_error(error))
     if not note_fault(error):
@@ -112,18 +122,3 @@ def _to_flask(answer: EndpointResponse) -> Response:
     for name, value in answer.headers:
         response.headers[name] = value
     return response
-
-
-def error_page(status: int, heading: str, message: str, advice: str | None = None, **technical: Any) -> Response:
-    """The page for what cannot be sent to a client, with an id to quote."""
-    details = {"application": None, "code": None, "description": None, "parameter": None} | technical
-    return render(
-        "interaction/error.html",
-        status,
-        heading=heading,
-        message=message,
-        advice=advice,
-        reference=current_request_id(),
-        occurred_at=current_work().now,
-        **details,
-    )

@@ -25,6 +25,8 @@ from server.protocol.authorization_server import EndpointResponse
 from server.protocol.bearer import require_bearer_token
 from server.protocol.request import FORM, Parameters, ProtocolRequest
 from server.protocol.userinfo import userinfo_response
+from server.web.api import verify
+from server.web.api.gateway_question import path_below
 from server.web.context import Gatepost, anonymous
 from server.web.machine_errors import machine_error
 from server.web.oauth import cors, well_known
@@ -34,6 +36,8 @@ from server.web.security_headers import ALWAYS, POLICY, STRICT_TRANSPORT
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
 
+_VERIFY: Final = "api.verify"
+_VERIFIED_METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 _STATUS_LINES: Final = {status.value: f"{status.value} {status.phrase}" for status in HTTPStatus}
 
 Endpoint: TypeAlias = Callable[[UnitOfWork, "WSGIEnvironment"], EndpointResponse]
@@ -61,6 +65,7 @@ class MachineLane:
                 self._authorization_server,
             ),
         )
+        self._verification = (_VERIFY, verify.verify_request, self._headers_of(_VERIFY))
         self._openid_document = metadata.encode_document(metadata.openid_provider_metadata(settings))
         self._oauth_document = metadata.encode_document(metadata.authorization_server_metadata(settings))
         self._endpoints = {
@@ -83,7 +88,11 @@ class MachineLane:
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Answers what is usual, and passes everything else on."""
         known = self._endpoints.get((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
-        if known is None or not _is_usual(environ, self._maximum_body_bytes):
+        if known is None:
+            known = self._verification_of(environ)
+        elif not _is_usual(environ, self._maximum_body_bytes):
+            known = None
+        if known is None:
             return self._application(environ, start_response)
         environ[ENDPOINT], endpoint, headers = known
         request_id = "req_" + secrets.new_id()
@@ -97,6 +106,16 @@ class MachineLane:
         start_response(_STATUS_LINES[answer.status], list(fields.items()))
         return (body,)
 
+    def _verification_of(self, environ: WSGIEnvironment) -> tuple[str, Endpoint, Mapping[str, str]] | None:
+        """A gateway's question about a request of any method and path, whose body nobody reads."""
+        path = environ["PATH_INFO"]
+        if "/v1/verify" not in path or environ["REQUEST_METHOD"] not in _VERIFIED_METHODS:
+            return None
+        is_usual = _has_usual_length(environ, self._maximum_body_bytes) and environ.get("QUERY_STRING", "").isascii()
+        if not is_usual or path_below(path, self._gatepost.runtime.settings.issuer_path) is None:
+            return None
+        return self._verification
+
     def _answer(self, environ: WSGIEnvironment, endpoint: Endpoint, request_id: str) -> EndpointResponse:
         """One unit of work, committed unless it ends in a refusal."""
         runtime = self._gatepost.runtime
@@ -107,7 +126,8 @@ class MachineLane:
             if answer.status < 400 and db.in_transaction():
                 db.commit()
         except Exception as error:  # noqa: BLE001  # nothing leaves as a traceback
-            answer = machine_error(error)
+            is_verification = environ[ENDPOINT] == _VERIFY
+            answer = verify.fault_answer(error, request_id) if is_verification else machine_error(error)
         finally:
             # Most requests never use it.
             if db.in_transaction():
@@ -146,11 +166,15 @@ def _is_usual(environ: WSGIEnvironment, maximum_body_bytes: int) -> bool:
     """A form of usual size, or no body at all; nothing in the URL."""
     if environ.get("QUERY_STRING"):
         return False
-    length = environ.get("CONTENT_LENGTH") or "0"
-    if not (length.isascii() and length.isdigit() and len(length) < 6 and int(length) <= maximum_body_bytes):
+    if not _has_usual_length(environ, maximum_body_bytes):
         return False
     is_post = environ["REQUEST_METHOD"] == "POST"
-    return environ.get("CONTENT_TYPE") == FORM if is_post else length == "0"
+    return environ.get("CONTENT_TYPE") == FORM if is_post else (environ.get("CONTENT_LENGTH") or "0") == "0"
+
+
+def _has_usual_length(environ: WSGIEnvironment, maximum_body_bytes: int) -> bool:
+    length = environ.get("CONTENT_LENGTH") or "0"
+    return length.isascii() and length.isdigit() and len(length) < 6 and int(length) <= maximum_body_bytes
 
 
 def _posted(work: UnitOfWork, environ: WSGIEnvironment) -> ProtocolRequest:

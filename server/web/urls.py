@@ -7,6 +7,8 @@ from flask import Flask
 from server.config import Settings
 from server.web import health, static_files
 from server.web.account import invitation
+from server.web.api.error_answers import MOUNTS
+from server.web.api.map import URLS as API_URLS
 from server.web.dashboard.map import PAGES
 from server.web.interaction import client_logo, consent, home, login, logout, select_account
 from server.web.oauth import (
@@ -58,6 +60,13 @@ URLS: tuple[tuple[str, str, tuple[str, ...], View], ...] = (
     *((page.path, page.endpoint, page.methods, page.view) for page in PAGES),
 )  # fmt: skip
 
+#: The management API stands at two places, for guides that write it either way.
+API: tuple[tuple[str, str, tuple[str, ...], View], ...] = tuple(
+    (mount + path, endpoint if mount == "/v1" else f"{endpoint}_at_api", methods, view)
+    for mount in MOUNTS
+    for path, endpoint, methods, view in API_URLS
+)
+
 #: RFC 8414 §3.1 inserts the well-known part before the issuer's path; OpenID Connect Discovery §4 appends it.
 PATH_INSERTED: tuple[tuple[str, str, View], ...] = (
     ("/.well-known/oauth-authorization-server", "oauth.authorization_server_inserted", well_known.authorization_server),
@@ -71,7 +80,7 @@ def register(app: Flask, settings: Settings) -> None:
     A path with odd slashes is not found: Werkzeug's redirects to the tidy one are 308s built from the Host header.
     """
     app.url_map.merge_slashes = app.url_map.strict_slashes = False
-    for path, endpoint, methods, view in URLS:
+    for path, endpoint, methods, view in (*URLS, *API):
         app.add_url_rule(settings.issuer_path + path, endpoint, view, methods=methods)
     if settings.issuer_path:
         for path, endpoint, view in PATH_INSERTED:

@@ -36,7 +36,8 @@ def find(path: tuple[str, ...]) -> click.Command:
 
 def test_commands_are_those_that_operators_know() -> None:
     assert sorted(main.commands) == [
-        *("audit", "clients", "config", "db", "dev", "keyring", "keys", "registration", "serve", "sweep", "users"),
+        *("api-keys", "audit", "clients", "config", "db", "dev", "keyring", "keys", "organizations", "registration"),
+        *("scopes", "serve", "sweep", "users"),
     ]
 
 

@@ -1,5 +1,8 @@
 """Pages: people and applications as a page shows them, and templates that may not misspell a name."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 from jinja2 import UndefinedError
 
@@ -30,6 +33,14 @@ def test_initials_are_those_of_first_and_last_word_when_there_are_some(name: str
     assert initials(name) == letters
 
 
+@contextmanager
+def served(gatepost: Gatepost) -> Iterator[None]:
+    """As a view is while it answers."""
+    with gatepost.app.test_request_context("/"):
+        gatepost.app.preprocess_request()
+        yield
+
+
 @pytest.mark.parametrize(
     ("uri", "kind", "display"),
     [
@@ -44,7 +55,8 @@ def test_application_is_shown_with_where_it_leads_when_asked(
     gatepost: Gatepost, uri: str, kind: str, display: str
 ) -> None:
     client = flow_of(gatepost, "native", redirect_uris=(uri,), client_name="Note Taker", is_first_party=True).client
-    shown = application(client, uri)
+    with served(gatepost):
+        shown = application(client, uri)
     assert (shown.name, shown.initials, shown.first_party) == ("Note Taker", "NT", True)
     assert (shown.redirect_kind, shown.redirect_display) == (kind, display)
 
@@ -65,7 +77,8 @@ def test_application_could_be_another_program_when_it_has_no_secret_and_no_site(
     gatepost: Gatepost, client_type: ClientType, uri: str, is_assured: bool
 ) -> None:
     client = flow_of(gatepost, client_type, redirect_uris=(uri,)).client
-    assert application(client, uri).is_identity_assured is is_assured
+    with served(gatepost):
+        assert application(client, uri).is_identity_assured is is_assured
 
 
 @pytest.mark.parametrize(

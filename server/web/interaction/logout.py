@@ -22,7 +22,7 @@ from server.protocol.errors import InvalidRequest
 from server.protocol.request import FORM, Parameters
 from server.web.context import act_as_user, current_gatepost, current_work
 from server.web.csrf import check_csrf, csrf_token
-from server.web.errors import error_page
+from server.web.error_pages import error_page
 from server.web.pages import Application, client_alone, page_url, person, redirect_to, render
 from server.web.person import signed_in_users
 from server.web.security_headers import frames, runs_own_script
