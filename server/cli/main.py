@@ -6,6 +6,7 @@ import click
 
 from server import __version__
 from server.cli import (
+    api_keys,
     audit,
     clients,
     config,
@@ -46,6 +47,7 @@ for command in (
     clients.clients,
     scopes.scopes,
     organizations.organizations,
+    api_keys.api_keys,
     registration.registration,
     users.users,
     audit.audit,

@@ -9,6 +9,7 @@ from server.web import health, static_files
 from server.web.account import invitation
 from server.web.api.error_answers import MOUNTS
 from server.web.api.map import URLS as API_URLS
+from server.web.dashboard.application_map import APPLICATION_PAGES
 from server.web.dashboard.map import PAGES
 from server.web.interaction import client_logo, consent, home, login, logout, select_account
 from server.web.oauth import (
@@ -57,7 +58,7 @@ URLS: tuple[tuple[str, str, tuple[str, ...], View], ...] = (
     ("/static/<path:path>", "static_file", _GET, static_files.static_file),
     ("/healthz", "oauth.healthz", _GET, health.healthz),
     ("/readyz", "oauth.readyz", _GET, health.readyz),
-    *((page.path, page.endpoint, page.methods, page.view) for page in PAGES),
+    *((page.path, page.endpoint, page.methods, page.view) for page in (*PAGES, *APPLICATION_PAGES)),
 )  # fmt: skip
 
 #: The management API stands at two places, for guides that write it either way.
