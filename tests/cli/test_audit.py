@@ -6,10 +6,15 @@ import csv
 import io
 import json
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from server.domain.client_registration import ClientMetadata, create_client
+from server.domain.organizations import create_organization
+from server.domain.policy.environments import ENVIRONMENTS
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Cli
@@ -97,6 +102,112 @@ def test_formula_stays_text_when_exported_for_spreadsheets(cli: Cli, database: P
     alter(database, "UPDATE audit_events SET user_agent = ?", text)
     table = list(csv.DictReader(io.StringIO(cli.ok("audit", "export", "--format", "csv"))))
     assert {row["user_agent"] for row in table[:-1]} == {f"'{text}"}
+
+
+def organizations(cli: Cli) -> tuple[str, str]:
+    """Two organizations, each with a client in each environment."""
+    with cli.gatepost() as gatepost, gatepost.work() as work:
+        made = [create_organization(work, name) for name in ("Ours", "Theirs")]
+        for organization in made:
+            for environment in ENVIRONMENTS:
+                metadata = ClientMetadata(
+                    f"{organization.slug} {environment}",
+                    "machine",
+                    client_id=f"{organization.slug}-{environment}",
+                    organization_id=organization.id,
+                    environment=environment,
+                )
+                create_client(work, metadata)
+    return made[0].id, made[1].id
+
+
+@pytest.mark.spec("K-10")
+def test_one_organization_alone_is_told_and_exported_when_it_is_named(cli: Cli) -> None:
+    ours, theirs = organizations(cli)
+    assert {row["client"] for row in cli.json("audit", "tail", "--organization", "ours")} == {
+        "ours-live", "ours-test", None,
+    }  # fmt: skip
+    assert {row["client"] for row in cli.json("audit", "tail", "--organization", theirs, "--event", "client.*")} == {
+        "theirs-live", "theirs-test",
+    }  # fmt: skip
+    live = cli.json("audit", "tail", "--organization", "ours", "--environment", "live")
+    assert {row["client"] for row in live} == {"ours-live", None}
+    rows = exported(cli, "--organization", ours)
+    assert {row["details"]["organization_id"] for row in rows} == {ours}
+    assert [row["client_id"] for row in rows if row["client_id"]] == ["ours-live", "ours-test"]
+    assert (rows[-1]["event"], rows[-1]["details"]["organization_id"]) == ("audit_log.exported", ours)
+    assert [row["client_id"] for row in exported(cli, "--organization", "ours", "--environment", "test")][1:2] == [
+        "ours-test"
+    ]
+    table = list(csv.DictReader(io.StringIO(cli.ok("audit", "export", "--organization", "ours", "--format", "csv"))))
+    assert {json.loads(row["details"])["organization_id"] for row in table} == {ours}
+
+
+def test_organization_is_named_in_a_sentence_when_there_is_none(cli: Cli) -> None:
+    for command in ("tail", "export"):
+        assert cli.fault("audit", command, "--organization", "nobody") == "There is no organization nobody."
+
+
+def test_column_that_was_altered_moves_no_row_to_another_organization(cli: Cli, database: Path) -> None:
+    ours, theirs = organizations(cli)
+    alter(database, f"UPDATE audit_events SET organization_id = '{ours}'")
+    assert {row["details"]["organization_id"] for row in exported(cli, "--organization", ours)} == {ours}
+    assert {row["details"]["organization_id"] for row in exported(cli, "--organization", theirs)} == {theirs}
+
+
+@pytest.mark.parametrize(
+    ("options", "clients"),
+    [
+        (("--what", "robot"), {"robot"}),
+        (("--who", "operator", "--event", "client.*"), {"robot", "other"}),
+        (("--who", "usr_nobody"), set()),
+        (("--where", "192.0.2.0/24"), set()),
+        (("--event", "client.created", "--lines", "1"), {"other"}),
+    ],
+)
+def test_events_are_told_by_who_what_and_where(cli: Cli, options: tuple[str, ...], clients: set[str]) -> None:
+    for name in ("robot", "other"):
+        cli.ok("clients", "create", "A machine", "--type", "machine", "--client-id", name)
+    assert {row["client"] for row in cli.json("audit", "tail", *options)} == clients
+
+
+def test_network_that_is_none_is_a_sentence(cli: Cli) -> None:
+    assert "192.0.2.0/24" in cli.fault("audit", "tail", "--where", "the office")
+
+
+def test_what_happens_is_told_as_it_happens_when_it_is_followed(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    polls = iter(["first", None, "second", "third"])
+
+    def meanwhile(_seconds: float) -> None:
+        try:
+            name = next(polls)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+        if name is not None:
+            with cli.gatepost() as gatepost:
+                # A row of a transaction that took long is seen after younger ones.
+                late = 4 if name == "third" else 0
+                gatepost.clock.advance((datetime.now(UTC) - gatepost.clock.now()).total_seconds() - late)
+                with gatepost.work() as work:
+                    create_client(work, ClientMetadata("A machine", "machine", client_id=name))
+
+    monkeypatch.setattr("server.cli.audit.time.sleep", meanwhile)
+    lines = cli.ok("audit", "tail", "--follow", "--event", "client.created", "--json").splitlines()
+    assert [json.loads(line)["client"] for line in lines] == ["first", "second", "third"]
+
+
+def test_newest_rows_come_first_and_then_the_others_when_it_is_followed(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two", "three"):
+        cli.ok("clients", "create", "A machine", "--type", "machine", "--client-id", name)
+
+    def interrupt(_seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("server.cli.audit.time.sleep", interrupt)
+    text = cli.ok("audit", "tail", "-f", "--event", "client.created", "--lines", "2")
+    assert [line.split("  ")[3] for line in text.splitlines()] == ["two", "three"]
 
 
 def alter(database: Path, statement: str, *parameters: str) -> None:
