@@ -46,7 +46,7 @@ def _is_near(value: datetime) -> datetime:
     return value
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_is_moment), AfterValidator(_is_near)]
+Moment = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_is_moment), AfterValidator(_is_near)]
 Count = Annotated[int, BeforeValidator(_is_digits)]
 Text = Annotated[str, AfterValidator(_is_text)]
 #: One line for people.

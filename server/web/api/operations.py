@@ -10,6 +10,7 @@ from server.web.api import (
     audit_events,
     clients,
     invitations,
+    leaked_keys,
     me,
     members,
     organizations,
@@ -147,4 +148,5 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
               media_types=("application/x-ndjson", "text/csv"), tag="Audit log"),
 
     *verify.OPERATIONS,
+    *leaked_keys.OPERATIONS,
 )  # fmt: skip
