@@ -220,10 +220,11 @@ def _within(one: Rights, bounds: Rights) -> Rights:
     guarded = _meets(one._implied, bounds._implied | bounds._patterns) | _meets(one._patterns, bounds._implied)
     given = frozenset(scope for scope in guarded if is_pattern(scope))
     candidates = one._names | bounds._names | guarded - given | _meets(one._patterns, bounds._patterns)
-    stays = _rights(one._catalogue, kept, given)
+    # Names that only a given pattern reaches are spelled out too: what is granted is what tokens and pages say.
+    stays = _rights(one._catalogue, kept)
     parts = {each for each in candidates if not stays.allows(each) and one.allows(each) and bounds.allows(each)}
     for each in sorted(parts):
-        if _rights(one._catalogue, kept | (parts - {each}), given).allows(each):
+        if _rights(one._catalogue, kept | (parts - {each})).allows(each):
             parts.remove(each)
     return _rights(one._catalogue, kept | parts, given)
 

@@ -9,7 +9,7 @@ import pytest
 from server.config import Settings
 from server.domain import scopes
 from server.domain.claims import CLAIMS_OF_SCOPE, ID_TOKEN_SCOPES
-from server.domain.policy.role_permissions import MANAGEMENT_NAMES
+from server.domain.policy.role_permissions import MANAGEMENT_NAMES, ROLES
 from tests.support.application import Gatepost
 
 
@@ -299,6 +299,13 @@ def test_role_allows_its_permissions_and_its_part_of_the_api(
     rights = scopes.rights_of_role(settings, role)
     assert not rights.excess(may)
     assert rights.excess(may_not) == set(may_not)
+
+
+def test_what_a_key_with_everything_has_left_within_a_role_is_named(settings: Settings) -> None:
+    everything = scopes.rights(settings, ["*"])
+    within = everything.within(scopes.rights_of_role(settings, "developer"))
+    assert within.granted == {"admin", *ROLES["developer"].permissions}, "admin implies the rest"
+    assert within.allows("urn:example:*:*:*")
 
 
 def test_custom_role_allows_what_it_lists_and_nothing_else(settings: Settings) -> None:

@@ -130,6 +130,9 @@ def test_within_a_role_is_exactly_what_both_sides_allow(
             both = left.within(right)
             for name in _EVERYTHING | granted | catalogue.keys():
                 assert both.allows(name) == (one.allows(name) and bounds.allows(name)), name
+            told = scopes.rights(settings, both.granted)
+            for name in scopes.catalogue(settings).keys() - scopes.PERSONAL:
+                assert told.allows(name) or is_pattern(name) or not both.allows(name), name
 
 
 @repeatedly
