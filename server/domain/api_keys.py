@@ -111,6 +111,15 @@ def revoke_api_key(work: UnitOfWork, key: ApiKey, reason: str) -> None:
         record(work, AuditEvent.API_KEY_REVOKED, key, reason=reason)
 
 
+def revoke_keys_of_owner(work: UnitOfWork, organization_id: str, user_id: str, reason: str) -> int:
+    """Ends all keys in the organization that this person answers for; returns how many did not end before."""
+    query = select(ApiKey).where(ApiKey.organization_id == organization_id, ApiKey.owner_id == user_id)
+    going_on = work.db.scalars(query.where(ApiKey.revoked_at.is_(None)).order_by(ApiKey.id)).all()
+    for key in going_on:
+        revoke_api_key(work, key, reason)
+    return len(going_on)
+
+
 def revoke_api_keys(
     work: UnitOfWork,
     organization_id: str | None,

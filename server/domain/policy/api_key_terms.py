@@ -84,12 +84,17 @@ def check_networks(networks: Sequence[str]) -> list[str]:
     """
     if len(networks) > MAXIMUM_NETWORKS:
         raise Invalid("ip_allow_list", f"An allow-list has at most {MAXIMUM_NETWORKS} networks.")
-    return list(dict.fromkeys(str(_network(text.strip())) for text in networks))
+    return list(dict.fromkeys(_written(_network(text.strip())) for text in networks))
+
+
+def _written(network: ipaddress.IPv4Network | ipaddress.IPv6Network) -> str:
+    return str(network if network.num_addresses > 1 else network.network_address)
 
 
 def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     try:
-        network = ipaddress.ip_network(text, strict=False)
+        # A zone names an interface of whoever wrote it, which is not ours.
+        network = ipaddress.ip_network(text.replace("%", " "), strict=False)
     except ValueError as error:
         raise Invalid("ip_allow_list", "Give addresses or networks such as 203.0.113.7 or 2001:db8::/32.") from error
     address = ipaddress.ip_address(text.partition("/")[0])
