@@ -6,6 +6,7 @@ A password goes over TLS alone, or to this very machine.
 
 from __future__ import annotations
 
+import re
 import smtplib
 import ssl
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from server.infra.clock import Clock
 _SUBMISSION, _SUBMISSIONS = 587, 465
 #: RFC 5321 §4.2.1: from here on a refusal is for good.
 _PERMANENT: Final = 500
+#: One address, and nothing that would need quotes.
+_ADDRESS: Final = re.compile(r"""[^\s@,;:<>()\[\]"\\]+@[^\s@,;:<>()"\\]+""")
 
 
 class MailDelayed(Exception):
@@ -62,19 +65,22 @@ def send(settings: Settings, clock: Clock, letter: Letter) -> None:
         raise MailRefused("the address or the subject cannot stand in a mail") from error
     try:
         with _connect(settings) as server:
-            server.send_message(message)
+            _hand_over(server, message)
+    except (smtplib.SMTPException, OSError) as error:
+        # Whatever it was, it was not the mail's fault: once it is mended the mail goes out.
+        raise MailDelayed(f"the mail server cannot be used: {type(error).__name__}") from error
+
+
+def _hand_over(server: smtplib.SMTP, message: EmailMessage) -> None:
+    try:
+        server.send_message(message)
     except smtplib.SMTPRecipientsRefused as error:
         code, _ = next(iter(error.recipients.values()))
         raise _outcome(code) from error
-    except smtplib.SMTPAuthenticationError as error:
-        # The password is wrong, not the mail: once that is mended it goes out.
-        raise MailDelayed("the mail server does not take our password") from error
     except smtplib.SMTPResponseException as error:
         raise _outcome(error.smtp_code) from error
     except smtplib.SMTPNotSupportedError as error:
-        raise MailRefused("the mail server lacks what this mail needs") from error
-    except (smtplib.SMTPException, OSError) as error:
-        raise MailDelayed(f"the mail server does not answer: {type(error).__name__}") from error
+        raise MailRefused("the mail server lacks what the address needs") from error
 
 
 def _outcome(code: int) -> MailDelayed | MailRefused:
@@ -86,7 +92,11 @@ def _message_of(settings: Settings, clock: Clock, letter: Letter) -> EmailMessag
     host = urlsplit(settings.issuer).hostname or "localhost"
     message = EmailMessage()
     message["From"] = Address(settings.issuer_name, addr_spec=settings.mail_from or f"no-reply@{host}")
-    message["To"] = Address(addr_spec=letter.recipient)
+    if not _ADDRESS.fullmatch(letter.recipient):
+        raise ValueError("no address")
+    local, _, domain = letter.recipient.rpartition("@")
+    # In its parts, since as a whole it may have ASCII letters only (RFC 6531).
+    message["To"] = Address(username=local, domain=domain)
     message["Subject"] = letter.subject
     message["Date"] = format_datetime(clock.now())
     message["Message-ID"] = f"<{letter.number}@{host}>"
