@@ -82,7 +82,7 @@ def _figures(shell: OrganizationShell) -> list[Figure]:
         keys = api_keys.list_api_keys(work, organization_id, environment)
         usable = [key for key in keys if is_usable(work.now, key)]
         ending = len(api_key_reports.keys_expiring_soon(work, organization_id, environment))
-        remark = f"{ending or 'None'} within 30 days of the end"
+        remark = f"{ending or 'None'} {'expire' if ending > 1 else 'expires'} soon"
         figures.append(Figure("API keys", len(usable), remark, shell.url("api-keys")))
     if shell.may("clients:read"):
         clients = list_organization_clients(work, organization_id, environment)
