@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from typing import Any, Final, cast
 
@@ -14,7 +13,7 @@ from server.config import Settings
 from server.web.api.authentication import CSRF_HEADER
 from server.web.api.documents import ErrorAnswer
 from server.web.api.idempotency import HEADER as IDEMPOTENCY_KEY
-from server.web.api.operation import Operation
+from server.web.api.operation import Operation, arguments_of, as_template
 from server.web.api.operations import OPERATIONS
 from server.web.api.other_endpoints import MACHINE_ENDPOINTS, OtherEndpoint, page_endpoint
 from server.web.session_cookie import cookie_name
@@ -22,7 +21,6 @@ from server.web.session_cookie import cookie_name
 MOUNT: Final = "/v1"
 #: What the second mount's endpoints end in; the document tells of it as another server.
 SECOND_MOUNT: Final = "_at_api"
-_ARGUMENT: Final = re.compile(r"<(?:[a-z]+:)?([a-z_]+)>")
 _REF: Final = "#/components/schemas/{model}"
 _ANY_STATUS: Final = {"description": "What went wrong."}
 _DESCRIPTIONS: Final[dict[int, str]] = {
@@ -58,7 +56,7 @@ def openapi_of(settings: Settings, url_map: Map) -> dict[str, Any]:
     for rule in sorted(url_map.iter_rules(), key=lambda each: each.rule):
         if rule.endpoint.endswith(SECOND_MOUNT):
             continue
-        item = paths.setdefault(_as_template(rule.rule.removeprefix(settings.issuer_path)), {})
+        item = paths.setdefault(as_template(rule.rule.removeprefix(settings.issuer_path)), {})
         for method in _methods(rule):
             operation = known.get(rule.endpoint)
             described = (
@@ -78,10 +76,6 @@ def openapi_of(settings: Settings, url_map: Map) -> dict[str, Any]:
 def _methods(rule: Rule) -> list[str]:
     """Those that mean something of their own; HEAD and OPTIONS are HTTP's."""
     return sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})
-
-
-def _as_template(path: str) -> str:
-    return _ARGUMENT.sub(r"{\1}", path)
 
 
 def _tags(paths: dict[str, dict[str, Any]]) -> list[str]:
@@ -136,7 +130,7 @@ def path_parameters(path: str) -> list[dict[str, Any]]:
     """The arguments of a path of the URL map."""
     return [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1, "maxLength": 100}}
-        for name in _ARGUMENT.findall(path)
+        for name in arguments_of(path)
     ]
 
 

@@ -11,7 +11,7 @@ from flask.wrappers import Response
 from pydantic import BaseModel
 
 from server.web.api.openapi import MOUNT, openapi_of, query_parameters
-from server.web.api.operation import Operation
+from server.web.api.operation import Operation, as_template
 from server.web.api.operations import OPERATIONS
 from server.web.context import current_gatepost
 
@@ -69,7 +69,7 @@ def _entry(operation: Operation) -> Entry:
         Member(each["name"], _type(each["schema"], {}), each["required"], each.get("description", ""))
         for each in query_parameters(operation)
     ]
-    path = MOUNT + operation.path.replace("<", "{").replace(">", "}")
+    path = MOUNT + as_template(operation.path)
     return Entry(operation, path, query, _members(operation.body), _members(operation.answer))
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from server.domain.organizations import get_organization, resume_organization, suspend_organization
-from server.web.api.operation import Operation
+from server.web.api.operation import Operation, as_template
 from server.web.api.operations import OPERATIONS
 from tests.support.flow import flow_of
 from tests.web.api.conftest import Api, Session
@@ -15,8 +15,8 @@ IN_ORGANIZATION = [each for each in OPERATIONS if each.access == "organization"]
 
 
 def path_of(operation: Operation, organization: str) -> str:
-    path = operation.path.replace("<organization>", organization)
-    return "/v1" + re.sub(r"<\w+>", "nothing", path)
+    path = as_template(operation.path).replace("{organization}", organization)
+    return "/v1" + re.sub(r"{\w+}", "nothing_at_all", path)
 
 
 def body_of(operation: Operation) -> dict[str, object] | None:

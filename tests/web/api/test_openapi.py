@@ -6,6 +6,7 @@ import re
 import pytest
 
 from server.web.api.openapi import SECOND_MOUNT
+from server.web.api.operation import as_template
 from server.web.api.operations import OPERATIONS
 from server.web.api.other_endpoints import MACHINE_ENDPOINTS
 from tests.support.application import Gatepost
@@ -30,7 +31,7 @@ def references(value: object) -> set[str]:
 
 def test_every_url_is_described_when_it_is_mapped(gatepost: Gatepost, document: dict) -> None:  # type: ignore[type-arg]
     for rule in gatepost.app.url_map.iter_rules():
-        path = re.sub(r"<(?:[a-z]+:)?([a-z_]+)>", r"{\1}", rule.rule)
+        path = as_template(rule.rule)
         if rule.endpoint.endswith(SECOND_MOUNT):
             path = path.removeprefix("/api")
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
@@ -71,7 +72,7 @@ def test_members_are_camel_case_when_the_schemas_are_read(document: dict) -> Non
 
 def test_permission_is_named_when_an_operation_needs_one(document: dict) -> None:  # type: ignore[type-arg]
     for operation in OPERATIONS:
-        path = "/v1" + operation.path.replace("<", "{").replace(">", "}")
+        path = "/v1" + as_template(operation.path)
         described = document["paths"][path][operation.method.lower()]
         assert (operation.permission or "") in described["description"]
         assert bool(described["security"]) is operation.is_authenticated
