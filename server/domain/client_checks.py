@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from server.domain import redirect_uris, scopes
+from server.domain.client_key_checks import check_has_key, check_keys
 from server.domain.clients import CLIENT_ID, Client
 from server.domain.errors import Invalid
 from server.domain.policy.client_metadata import (
@@ -26,7 +27,7 @@ from server.domain.policy.client_metadata import (
 )
 from server.domain.policy.environments import ENVIRONMENTS
 from server.domain.unit_of_work import UnitOfWork
-from server.infra import jose, jwe, public_keys
+from server.infra import jose, jwe
 from server.infra.outbound_addresses import FetchRefused, check_fetchable
 
 #: An https URL without user name, of the characters of RFC 3986 alone.
@@ -37,10 +38,8 @@ _MAXIMUM_URL: Final = 2008
 #: What we fetch from or post to, beside `request_uris`; a logo is passed on to the pages that show it.
 _FETCHED: Final = ("jwks_uri", "sector_identifier_uri", "backchannel_logout_uri", "logo_uri")
 _ACR: Final = re.compile(r"[!-~]{1,200}")
-_MAXIMUM_KEYS: Final = 20
 _MAXIMUM_LIST: Final = 50
-#: Members of a JWK that only its owner may know (RFC 7518 §6).
-_PRIVATE: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
+_MAXIMUM_SCOPES: Final = 100
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "refresh_token_policy": ("offline_access", "always"),
     "id_token_claims": ("full", "lean"),
@@ -65,7 +64,7 @@ def check_metadata(work: UnitOfWork, client: Client) -> None:
     _check_redirect_uris(work, client)
     _check_scope(work, client)
     _check_pages(client)
-    _check_keys(client)
+    check_keys(client)
     _check_algorithms(client)
     _check_subject(client)
     _check_request(client)
@@ -150,6 +149,8 @@ def _check_length(field: str, values: list[str]) -> None:
 
 
 def _check_scope(work: UnitOfWork, client: Client) -> None:
+    if len(client.allowed_scopes) > _MAXIMUM_SCOPES:
+        raise Invalid("scope", f"A client has at most {_MAXIMUM_SCOPES} scopes.")
     if not all(scopes.is_known(work.settings, scope) for scope in client.allowed_scopes):
         known = ", ".join(sorted(scopes.advertised(work.settings)))
         reason = f"This deployment has no other scopes than {known}, and those that manage organizations."
@@ -168,36 +169,6 @@ def _check_pages(client: Client) -> None:
         uri = getattr(client, name)
         if uri is not None and not (len(uri) <= _MAXIMUM_URL and _HTTPS.fullmatch(uri)):
             raise Invalid(name, "This must be an https URL.")
-
-
-def _check_keys(client: Client) -> None:
-    """The client's keys by value or by reference, public ones only (RFC 7591 §2, RFC 7517 §9.2)."""
-    if client.jwks is not None and client.jwks_uri is not None:
-        raise Invalid("jwks", "A client has jwks or jwks_uri, not both.")
-    if client.jwks is None:
-        return
-    keys = client.jwks.get("keys")
-    if not isinstance(keys, list) or not 1 <= len(keys) <= _MAXIMUM_KEYS:
-        raise Invalid("jwks", f"This is an object whose member keys is an array of 1 to {_MAXIMUM_KEYS} keys.")
-    for key in keys:
-        _check_key(key)
-    names = [key["kid"] for key in keys if "kid" in key]
-    if len(set(names)) != len(names):
-        raise Invalid("jwks", "Two of the keys have the same kid.")
-
-
-def _check_key(key: Any) -> None:
-    if not isinstance(key, dict) or not isinstance(key.get("kty"), str) or not isinstance(key.get("kid", ""), str):
-        raise Invalid("jwks", "Each key is an object whose kty, and kid if there is one, are text.")
-    if key["kty"] == "oct" or not _PRIVATE.isdisjoint(key):
-        raise Invalid("jwks", "Only public keys belong here: this one is secret. Consider it compromised.")
-    if key["kty"] not in {"RSA", "EC", "OKP"}:
-        # RFC 7517 §5: keys of other types are ignored.
-        return
-    try:
-        public_keys.parse(key)
-    except ValueError as error:
-        raise Invalid("jwks", "One of the keys cannot be read, or is an RSA key of an unusual length.") from error
 
 
 def _check_algorithms(client: Client) -> None:
@@ -221,7 +192,7 @@ def _check_encryption(client: Client, name: str, enc: str, known: tuple[str, ...
     _check_one_of(name, alg, known)
     _check_one_of(enc, content, jwe.CONTENT_ENCRYPTIONS)
     if name != "request_object_encryption_alg":
-        _check_has_key(client, name, (alg,), "enc")
+        check_has_key(client, name, (alg,), "enc")
 
 
 def _check_assertions(client: Client) -> None:
@@ -232,15 +203,7 @@ def _check_assertions(client: Client) -> None:
     if chosen is not None:
         _check_one_of("token_endpoint_auth_signing_alg", chosen, algorithms)
     if client.token_endpoint_auth_method == "private_key_jwt":
-        _check_has_key(client, "token_endpoint_auth_method", (chosen,) if chosen else algorithms, "sig")
-
-
-def _check_has_key(client: Client, name: str, algorithms: tuple[str, ...], use: str) -> None:
-    if client.jwks is None and client.jwks_uri is None:
-        raise Invalid(name, "This needs keys of the client, in jwks or at jwks_uri.")
-    keys = client.jwks["keys"] if client.jwks is not None else []
-    if client.jwks is not None and not any(public_keys.fitting(keys, algorithm, use) for algorithm in algorithms):
-        raise Invalid(name, "None of the keys in jwks fits it.")
+        check_has_key(client, "token_endpoint_auth_method", (chosen,) if chosen else algorithms, "sig")
 
 
 def _check_subject(client: Client) -> None:

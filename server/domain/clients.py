@@ -206,13 +206,6 @@ def record_of_client(work: UnitOfWork, event: AuditEvent, client: Client, **deta
     audit_log.record(work, event, user_id=None, client_id=client.id, **belonging_of(client), **details)
 
 
-def place_of(client: Client) -> dict[str, str]:
-    """What an audit row about the client says of where it belongs; nothing of the operator's own."""
-    if client.organization_id is None:
-        return {}
-    return {"organization_id": client.organization_id, "environment": client.environment}
-
-
 def disable_client(work: UnitOfWork, client: Client) -> None:
     """Suspends the client: nothing of its works, at once and everywhere, until it is enabled. Idempotent."""
     if client.disabled_at is None:

@@ -63,9 +63,13 @@ def _address(text: str | None) -> str | None:
     if text is None:
         return None
     try:
-        return str(ipaddress.ip_address(text))
+        address = ipaddress.ip_address(text)
     except ValueError as error:
         raise InvalidRequest("client_ip is not an IP address.") from error
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
+        # Which of its own networks it means nobody else knows.
+        raise InvalidRequest("client_ip is not an IP address.")
+    return str(address)
 
 
 def _may_know(client: Client, live: LiveToken) -> bool:
