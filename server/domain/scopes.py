@@ -223,9 +223,8 @@ def _within(one: Rights, bounds: Rights) -> Rights:
     # Names that only a given pattern reaches are spelled out too: what is granted is what tokens and pages say.
     stays = _rights(one._catalogue, kept)
     parts = {each for each in candidates if not stays.allows(each) and one.allows(each) and bounds.allows(each)}
-    for each in sorted(parts):
-        if _rights(one._catalogue, kept | (parts - {each})).allows(each):
-            parts.remove(each)
+    patterns = [each for each in parts if is_pattern(each)]
+    parts -= {each for each in parts if any(each != pattern and covers(pattern, each) for pattern in patterns)}
     return _rights(one._catalogue, kept | parts, given)
 
 
