@@ -156,9 +156,9 @@ def describe(settings: Settings, name: str) -> Scope:
         closest = min(wider, key=lambda scope: scope.name.split(":").count(ANY))
         found = replace(closest, name=name, detail=f"Only {name}", implies=())
     elif name == ANY:
-        found = Scope(name, "Everything that can be allowed here, now and later", icon="shield")
+        found = Scope(name, "Do everything that can be allowed here, now and later", icon="shield")
     elif is_pattern(name):
-        found = Scope(name, "All of this, and what is added to it later", name, icon="key")
+        found = Scope(name, "Do all of this, and what is added to it later", name, icon="key")
     else:
         found = Scope(name, name)
     return replace(found, sensitive=_is_sensitive(known, found))

@@ -223,9 +223,9 @@ def test_scope_is_sensitive_when_something_that_comes_with_it_is(settings: Setti
         ("openid", "Sign you in", None, False),
         ("urn:example:notes:list:read", "Read all your data", "Only urn:example:notes:list:read", False),
         ("urn:example:notes:*:read", "Read all your data", "Only urn:example:notes:*:read", False),
-        ("urn:example:notes:*:*", "All of this, and what is added to it later", "urn:example:notes:*:*", True),
-        ("roles:*", "All of this, and what is added to it later", "roles:*", True),
-        ("*", "Everything that can be allowed here, now and later", None, True),
+        ("urn:example:notes:*:*", "Do all of this, and what is added to it later", "urn:example:notes:*:*", True),
+        ("roles:*", "Do all of this, and what is added to it later", "roles:*", True),
+        ("*", "Do everything that can be allowed here, now and later", None, True),
         ("unheard-of", "unheard-of", None, False),
     ],
 )

@@ -337,7 +337,7 @@ def lines_of(page: str) -> list[tuple[str, bool, list[str]]]:
         (
             "notes:*",
             (
-                "All of this, and what is added to it later",
+                "Do all of this, and what is added to it later",
                 True,
                 ["Read your notes", "Change your notes", "Delete your notes"],
             ),
@@ -373,7 +373,7 @@ def test_page_says_which_part_is_meant_when_the_catalogue_has_only_the_whole(mak
 def test_page_folds_what_everything_includes_and_leaves_out_what_it_does_not_give(make_gatepost: GatepostMaker) -> None:
     page = consent_page(make_gatepost, "*")
     (everything, _profile) = lines_of(page)
-    assert everything[:2] == ("Everything that can be allowed here, now and later", True)
+    assert everything[:2] == ("Do everything that can be allowed here, now and later", True)
     assert {"Delete your organizations", "Read your notes"} <= set(everything[2])
     assert "See your email address" not in page
     assert "<details>" in page
