@@ -6,9 +6,10 @@ from typing import Any
 
 from werkzeug.test import TestResponse
 
-from server.domain.api_key_issuing import OPERATOR_MAKER, Maker, NewApiKey, issue_api_key
-from server.domain.api_keys import ApiKey
+from server.domain.api_key_issuing import OPERATOR_MAKER, Maker, NewApiKey, issue_api_key, update_api_key
+from server.domain.api_keys import ApiKey, get_api_key
 from server.domain.organizations import Organization, create_organization
+from server.domain.usage_writing import flush_usage
 from tests.support.application import Gatepost
 
 #: The scopes of the API behind the gateway.
@@ -44,6 +45,16 @@ class Gateway:
         with self.gatepost.work() as work:
             return issue_api_key(work, organization or self.acme, new, maker)
 
+    def change(self, key_id: str, **changes: Any) -> None:
+        """Changes a key of Acme's, as the operator."""
+        with self.gatepost.work() as work:
+            update_api_key(work, get_api_key(work, self.acme.id, "live", key_id), OPERATOR_MAKER, **changes)
+
+    def flush_usage(self) -> None:
+        """Writes down what was noted of uses and refusals, as a thread does it in the server."""
+        with self.gatepost.work() as work:
+            flush_usage(work)
+
     def ask(self, key: str | None, query: str = "", *, path: str = "/v1/verify", **options: Any) -> TestResponse:
         """The answer to the gateway; `options` are the test client's."""
         headers = dict(options.pop("headers", {}))
@@ -51,4 +62,6 @@ class Gateway:
             headers.setdefault("Authorization", f"Bearer {key}")
         method = options.pop("method", "GET")
         url = f"{path}?{query}" if query else path
-        return self.gatepost.browser().open(url, method=method, headers=headers, **options)
+        # Without a jar, so that a `Cookie` among the headers is sent as it stands.
+        client = self.gatepost.app.test_client(use_cookies=False)
+        return client.open(url, method=method, headers=headers, **options)
