@@ -1,22 +1,21 @@
 """Deleting an organization, a person or a client: what goes with it, what stays, and that this is said beforehand.
 
 The audit log stays as it is, or it would prove nothing: it knows people, clients and keys by ids that nobody else is
-ever given. As housekeeping does, this module removes rows of tables it does not own, and changes nothing else there.
+ever given.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, delete, func, select
+from sqlalchemy import ColumnElement, func, select
 
 from server.domain import audit_log, clients, outgoing_mail, sessions, users
-from server.domain.api_keys import ApiKey, revoke_api_key, revoke_api_keys
+from server.domain.api_keys import ApiKey, revoke_api_keys
 from server.domain.audit_events import AuditEvent
 from server.domain.clients import Client
 from server.domain.consents import Consent
-from server.domain.credential_usage import CredentialNetwork, CredentialUsage
+from server.domain.credential_usage import forget_usage
 from server.domain.errors import Conflict
 from server.domain.grants import Grant
 from server.domain.invitations import Invitation, forget_person
@@ -26,7 +25,7 @@ from server.domain.roles import CustomRole
 from server.domain.sessions import Session
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import User, email_key
-from server.infra.database import Base, count_changed
+from server.infra.database import Base
 
 _AUDIT: Final = "The audit log stays whole: it knows {whom} by the id {id}, which nobody else is ever given."
 
@@ -80,10 +79,7 @@ def delete_user(work: UnitOfWork, user: User) -> list[str]:
             raise Conflict(f"{sole} Make somebody else its owner first, or delete the organization.")
     said = _describe_user(work, user)
     sessions.tell_clients_of(work, user)
-    keys = work.db.scalars(select(ApiKey).where(ApiKey.owner_id == user.id)).all()
-    for key in keys:
-        revoke_api_key(work, key, "owner_deleted")
-    _forget_usage(work, "api_key", [key.id for key in keys])
+    forget_usage(work, "api_key", work.db.scalars(select(ApiKey.id).where(ApiKey.owner_id == user.id)).all())
     forget_person(work, user)
     outgoing_mail.forget_mail_to(work, user.email)
     for membership, _ in own:
@@ -95,7 +91,7 @@ def delete_user(work: UnitOfWork, user: User) -> list[str]:
 def delete_client(work: UnitOfWork, client: Client) -> list[str]:
     """Removes the client with its secrets, consents and grants, and what is known of its use; returns what went."""
     said = _describe_client(work, client)
-    _forget_usage(work, "client", [client.id])
+    forget_usage(work, "client", [client.id])
     clients.delete_client(work, client)
     return said
 
@@ -115,13 +111,7 @@ def _remove_keys(work: UnitOfWork, organization: Organization) -> None:
     ids = work.db.scalars(select(ApiKey.id).where(ApiKey.organization_id == organization.id)).all()
     if ids:
         revoke_api_keys(work, organization.id)
-        _forget_usage(work, "api_key", ids)
-
-
-def _forget_usage(work: UnitOfWork, kind: str, ids: Sequence[str]) -> None:
-    """Where and when the credentials were used: it points to nothing, so it does not go by itself."""
-    for table in (CredentialUsage, CredentialNetwork):
-        count_changed(work.db, delete(table).where(table.kind == kind, table.credential_id.in_(ids)))
+        forget_usage(work, "api_key", ids)
 
 
 def _describe_organization(work: UnitOfWork, organization: Organization) -> list[str]:

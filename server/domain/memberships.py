@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import or_, select
 
 from server.domain import audit_log
+from server.domain.api_keys import revoke_keys_of_owner
 from server.domain.audit_events import AuditEvent
 from server.domain.errors import Conflict, NotFound
 from server.domain.membership_records import OWNER, count_usable_owners, insert_membership
@@ -118,7 +119,7 @@ def resume_membership(work: UnitOfWork, membership: Membership) -> None:
 
 
 def remove_member(work: UnitOfWork, membership: Membership) -> None:
-    """Ends the membership; the person's account stays, and their API keys of the organization are dead.
+    """Ends the membership; the person's account stays, and their API keys of the organization are revoked.
 
     Raises:
         NotFound: when they are no longer a member.
@@ -131,6 +132,8 @@ def remove_member(work: UnitOfWork, membership: Membership) -> None:
 
 def end_membership(work: UnitOfWork, membership: Membership, reason: str = "removed") -> None:
     """Ends the membership whoever is left: for what ends together with its organization or its person."""
+    # For good: somebody who comes back some day makes new ones.
+    revoke_keys_of_owner(work, membership.organization_id, membership.user_id, "owner_removed")
     work.db.delete(membership)
     work.db.flush()
     _record(work, AuditEvent.MEMBERSHIP_REMOVED, membership, role=membership.role, reason=reason)
