@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from server.domain.api_keys import ApiKey
 from server.domain.credential_usage import CredentialUsage
 from server.domain.policy.api_key_terms import (
     MAXIMUM_DESCRIPTION,
-    MAXIMUM_NAME,
     MAXIMUM_NETWORKS,
     MAXIMUM_PERMISSIONS,
     MAXIMUM_RATE,
 )
-from server.web.api.documents import Body, Document, Moment, Text
-from server.web.api.durations import PATTERN
+from server.web.api.documents import Body, Document, Moment, Name, Text, Unsaid
+from server.web.api.durations import PATTERN, Duration
 
-Duration = Text
+Permissions = Annotated[
+    list[Annotated[Text, Field(min_length=1, max_length=128)]], Field(min_length=1, max_length=MAXIMUM_PERMISSIONS)
+]
+Networks = Annotated[list[Annotated[Text, Field(min_length=2, max_length=50)]], Field(max_length=MAXIMUM_NETWORKS)]
+Description = Annotated[Text, Field(max_length=MAXIMUM_DESCRIPTION)]
+Lifetime = Annotated[str, Field(pattern=f"{PATTERN}|^never$")]
 _NETWORKS = "Addresses and networks it may be used from, such as `203.0.113.7` or `2001:db8::/32`; empty for anywhere."
 
 
@@ -56,25 +60,28 @@ class IssuedApiKey(ApiKeyDocument):
 class NewApiKeyBody(Body):
     """A key to make. It has at most what its maker may do, and lives no longer than the key it is made with."""
 
-    name: Text = Field(min_length=1, max_length=MAXIMUM_NAME)
-    permissions: list[Text] = Field(min_length=1, max_length=MAXIMUM_PERMISSIONS)
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "CI", "permissions": ["users:read"], "expiresIn": "365d"}]}
+    )
+
+    name: Name
+    permissions: Permissions
     kind: Literal["standard", "restricted", "scim"] = "standard"
-    description: Text = Field(default="", max_length=MAXIMUM_DESCRIPTION)
-    expires_in: Duration | None = Field(
+    description: Description = ""
+    expires_in: Lifetime | None = Field(
         default=None,
-        pattern=f"{PATTERN}|^never$",
         description="How long it lives: `365d`, `12h`, `never`; by default 90 days.",
     )
-    ip_allow_list: list[Text] = Field(default=[], max_length=MAXIMUM_NETWORKS, description=_NETWORKS)
+    ip_allow_list: Networks = Field(default=[], description=_NETWORKS)
     rate_limit_per_minute: int | None = Field(default=None, ge=1, le=MAXIMUM_RATE)
 
 
 class ApiKeyChangesBody(Body):
     """What changes; the rest stays."""
 
-    name: Text | None = Field(default=None, min_length=1, max_length=MAXIMUM_NAME)
-    description: Text | None = Field(default=None, max_length=MAXIMUM_DESCRIPTION)
-    ip_allow_list: list[Text] | None = Field(default=None, max_length=MAXIMUM_NETWORKS, description=_NETWORKS)
+    name: Name | Unsaid = None
+    description: Description | Unsaid = None
+    ip_allow_list: Networks | Unsaid = Field(default=None, description=_NETWORKS)
     rate_limit_per_minute: int | None = Field(
         default=None, ge=1, le=MAXIMUM_RATE, description="`null` for the deployment's own limit."
     )
@@ -85,7 +92,6 @@ class Rotation(Body):
 
     overlap: Duration = Field(
         default="24h",
-        pattern=PATTERN,
         description="How long the old key goes on working: `0`, `1h`, `24h`, `7d`, `30d` …",
     )
 
@@ -93,7 +99,9 @@ class Rotation(Body):
 class BulkRevocation(Body):
     """Which keys end: all that fit everything that is said. Saying nothing is refused; `all` says all."""
 
-    prefix: Text | None = Field(default=None, min_length=1, max_length=64, description="What the keys begin with.")
+    prefix: Annotated[Text, Field(min_length=1, max_length=64)] | None = Field(
+        default=None, description="What the keys begin with."
+    )
     created_after: Moment | None = Field(default=None, description="Made then or later.")
     created_before: Moment | None = Field(default=None, description="Made earlier than then.")
     all: bool = Field(default=False, description="Every key of the environment.")

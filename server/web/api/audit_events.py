@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from flask import request
 from flask.wrappers import Response
@@ -18,6 +18,9 @@ from server.domain.audit_search import AuditFilter, every_row, search
 from server.web.api.admission import Call
 from server.web.api.documents import Document, EnvironmentPageQuery, InEnvironment, Moment, Text
 from server.web.one_at_a_time import STREAMS
+
+EventName = Annotated[str, Field(max_length=100, pattern=r"^[a-z_]+(\.[a-z_]+)*(\.\*)?$")]
+Sought = Annotated[Text, Field(max_length=254)]
 
 
 class AuditActor(Document):
@@ -55,10 +58,10 @@ class AuditEventPage(Document):
 class AuditEventQuery(EnvironmentPageQuery):
     """What is looked for; everything that is said must hold."""
 
-    event: Text | None = Field(default=None, max_length=100, description="`client.created`, or a group: `client.*`.")
-    who: Text | None = Field(default=None, max_length=254, description="The id of an actor, or a kind of them.")
-    what: Text | None = Field(default=None, max_length=254, description="What it was done to: an id.")
-    where: Text | None = Field(default=None, max_length=100, description="An address or a network.")
+    event: EventName | None = Field(default=None, description="`client.created`, or a group: `client.*`.")
+    who: Sought | None = Field(default=None, description="The id of an actor, or a kind of them.")
+    what: Sought | None = Field(default=None, description="What it was done to: an id.")
+    where: Sought | None = Field(default=None, description="An address or a network.")
     since: Moment | None = Field(default=None, description="From then on.")
     until: Moment | None = Field(default=None, description="Before then.")
 
@@ -67,7 +70,7 @@ class AuditExportQuery(InEnvironment):
     """What is exported, and how."""
 
     format: Literal["ndjson", "csv"] = "ndjson"
-    event: Text | None = Field(default=None, max_length=100)
+    event: EventName | None = None
     since: Moment | None = None
     until: Moment | None = None
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from server.domain import deletion, organization_clients, scopes
 from server.domain.client_registration import ClientMetadata
@@ -21,12 +20,15 @@ from server.domain.clients import Client, disable_client, enable_client
 from server.domain.errors import Conflict, Invalid
 from server.domain.policy.client_metadata import ClientType
 from server.web.api.admission import Call
-from server.web.api.documents import Body, Document, Page, PageQuery, Text
-from server.web.api.durations import PATTERN, parse_duration
+from server.web.api.documents import Body, Document, Name, Page, PageQuery, Text, Unsaid
+from server.web.api.durations import Duration, parse_duration
 from server.web.api.pagination import one_page
 
 Method = Literal["client_secret_basic", "client_secret_post", "client_secret_jwt", "private_key_jwt", "none"]
-Url = Text
+Url = Annotated[Text, Field(min_length=1, max_length=2008)]
+Urls = Annotated[list[Url], Field(max_length=50)]
+Scope = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[!#-\[\]-~]+$")]
+Contact = Annotated[Text, Field(min_length=1, max_length=254)]
 #: The members that are spelled otherwise in the metadata of RFC 7591.
 _NAMES = {"name": "client_name", "scopes": "scope"}
 
@@ -84,38 +86,44 @@ class IssuedSecret(Document):
 
 
 class _Metadata(Body):
-    post_logout_redirect_uris: list[Url] | None = Field(default=None, max_length=50)
-    scopes: list[Text] | None = Field(default=None, max_length=100, description="At most what its maker may do.")
-    token_endpoint_auth_method: Method | None = None
-    client_uri: Url | None = Field(default=None, max_length=2008)
-    policy_uri: Url | None = Field(default=None, max_length=2008)
-    tos_uri: Url | None = Field(default=None, max_length=2008)
-    contacts: list[Text] | None = Field(default=None, max_length=10)
+    post_logout_redirect_uris: Urls | Unsaid = None
+    scopes: Annotated[list[Scope], Field(max_length=100)] | Unsaid = Field(
+        default=None, description="At most what its maker may do."
+    )
+    token_endpoint_auth_method: Method | Unsaid = None
+    client_uri: Url | None = None
+    policy_uri: Url | None = None
+    tos_uri: Url | None = None
+    contacts: Annotated[list[Contact], Field(max_length=10)] | Unsaid = None
     jwks: dict[str, Any] | None = Field(default=None, description="Its public keys (RFC 7517 §5).")
-    jwks_uri: Url | None = Field(default=None, max_length=2008)
-    jwt_authentication: bool | None = None
+    jwks_uri: Url | None = None
+    jwt_authentication: bool | Unsaid = None
 
 
 class NewClient(_Metadata):
     """An application to register."""
 
-    name: Text = Field(min_length=1, max_length=100)
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "Nightly job", "type": "machine", "scopes": ["users:read"]}]}
+    )
+
+    name: Name
     type: ClientType = "web"
-    redirect_uris: list[Url] | None = Field(default=None, max_length=50)
+    redirect_uris: Urls | Unsaid = None
 
 
 class ClientChanges(_Metadata):
     """What changes; the rest stays."""
 
-    name: Text | None = Field(default=None, min_length=1, max_length=100)
-    redirect_uris: list[Url] | None = Field(default=None, max_length=50)
+    name: Name | Unsaid = None
+    redirect_uris: Urls | Unsaid = None
     disabled: bool | None = Field(default=None, description="Whether nothing of it works for now.")
 
 
 class SecretRotation(Body):
     """How a secret is replaced."""
 
-    overlap: Text = Field(default="24h", pattern=PATTERN, description="How long the old ones go on working.")
+    overlap: Duration = Field(default="24h", description="How long the old ones go on working.")
 
 
 def list_clients(call: Call) -> Page[ClientDocument]:
@@ -194,17 +202,9 @@ def _metadata_of(body: _Metadata, without: set[str]) -> dict[str, Any]:
     for name, value in sent.items():
         if value is None and name not in {"client_uri", "policy_uri", "tos_uri", "jwks", "jwks_uri"}:
             raise Invalid(name, "this cannot be null.")
-        meant = _as_scope(value) if name == "scopes" else value
+        meant = scopes.format_scopes(value) if name == "scopes" else value
         values[_NAMES.get(name, name)] = tuple(meant) if isinstance(meant, list) else meant
     return values
-
-
-def _as_scope(names: Sequence[str]) -> str:
-    if any(not name or " " in name for name in names):
-        raise Invalid("scopes", "each of them is one scope, without spaces.")
-    if not scopes.is_well_formed(" ".join(names)):
-        raise Invalid("scopes", "a scope is printable ASCII without quotes and backslashes.")
-    return scopes.format_scopes(names)
 
 
 def _members(client: Client) -> dict[str, Any]:

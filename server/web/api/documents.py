@@ -8,12 +8,15 @@ from typing import Annotated, Any, Final, Generic, TypeVar
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import SkipJsonSchema
 
 from server.domain.policy.environments import Environment
 
 _RFC_3339: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?([Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
+
+_TEXT: Final = r"^[^\u0000-\u001f\u007f-\u009f]*$"
 
 Item = TypeVar("Item")
 
@@ -48,7 +51,9 @@ def _is_near(value: datetime) -> datetime:
 
 Moment = Annotated[AwareDatetime, Field(strict=False), BeforeValidator(_is_moment), AfterValidator(_is_near)]
 Count = Annotated[int, BeforeValidator(_is_digits)]
-Text = Annotated[str, AfterValidator(_is_text)]
+Text = Annotated[str, AfterValidator(_is_text), Field(json_schema_extra={"pattern": _TEXT})]
+#: What may be left out and is never null.
+Unsaid = SkipJsonSchema[None]
 #: One line for people.
 Name = Annotated[Text, Field(min_length=1, max_length=100)]
 Sentences = Annotated[Text, Field(max_length=500)]
@@ -107,7 +112,9 @@ class PageQuery(Query):
     """Where to begin, and how many."""
 
     limit: Count = Field(default=50, ge=1, le=100, description="How many at most.")
-    cursor: str | None = Field(default=None, max_length=500, description="`nextCursor` of the answer before.")
+    cursor: Annotated[str, Field(min_length=1, max_length=500)] | None = Field(
+        default=None, description="`nextCursor` of the answer before."
+    )
 
 
 class EnvironmentPageQuery(PageQuery, InEnvironment):

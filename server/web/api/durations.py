@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import Field
 
 from server.domain.errors import Invalid
 
@@ -14,6 +16,7 @@ _LONGEST: Final = 3650 * 86400
 #: What the schema says of them.
 PATTERN: Final = "^[0-9]{1,9}[smhdw]?$"
 NEVER: Final = "never"
+Duration = Annotated[str, Field(pattern=PATTERN)]
 
 
 def parse_duration(field: str, text: str) -> timedelta:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from server.domain import invitations
 from server.domain.invitations import Invitation
@@ -33,7 +33,9 @@ class InvitationDocument(Document):
 class NewInvitation(Body):
     """Whom to ask."""
 
-    email: Text = Field(min_length=3, max_length=254)
+    model_config = ConfigDict(json_schema_extra={"examples": [{"email": "grace@example.com", "role": "developer"}]})
+
+    email: Text = Field(min_length=3, max_length=254, json_schema_extra={"format": "email"})
     role: Text = Field(default="member", min_length=1, max_length=100, description="The name of a role.")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 from pydantic import Field
 
@@ -22,6 +22,7 @@ from server.web.api.admission import Call
 from server.web.api.documents import Body, Document, Page, PageQuery, Text
 from server.web.api.pagination import Position, one_page
 
+RoleName = Annotated[Text, Field(min_length=1, max_length=50)]
 Pair: TypeAlias = tuple[Membership, User]
 
 
@@ -52,7 +53,7 @@ class UserDocument(Document):
 class MemberChanges(Body):
     """What changes; the rest stays."""
 
-    role: Text | None = Field(default=None, min_length=1, max_length=100, description="The name of a role.")
+    role: RoleName | None = Field(default=None, description="The name of a role.")
     suspended: bool | None = Field(default=None, description="Whether nothing of theirs works here for now.")
 
 

@@ -21,6 +21,8 @@ from server.web.session_cookie import cookie_name
 MOUNT: Final = "/v1"
 #: What the second mount's endpoints end in; the document tells of it as another server.
 SECOND_MOUNT: Final = "_at_api"
+_ARGUMENT: Final = {"type": "string", "minLength": 1, "maxLength": 100}
+_ARGUMENTS: Final = {"path": {"type": "string", "minLength": 1}}
 _REF: Final = "#/components/schemas/{model}"
 _ANY_STATUS: Final = {"description": "What went wrong."}
 _DESCRIPTIONS: Final[dict[int, str]] = {
@@ -94,7 +96,16 @@ def _schemas() -> tuple[dict[type[BaseModel], dict[str, Any]], dict[str, Any]]:
             wanted.append((operation.answer, "serialization"))
     found, document = models_json_schema(list(dict.fromkeys(wanted)), ref_template=_REF)
     references = {cast(type[BaseModel], model): schema for (model, _), schema in found.items()}
-    return references, dict(sorted(document["$defs"].items()))
+    return references, _without_titles(dict(sorted(document["$defs"].items())))
+
+
+def _without_titles(schemas: dict[str, Any]) -> dict[str, Any]:
+    """The schemas without the names that pydantic makes up for people: `Expiresin`."""
+    for schema in schemas.values():
+        schema.pop("title", None)
+        for each in schema.get("properties", {}).values():
+            each.pop("title", None)
+    return schemas
 
 
 def _operation(
@@ -129,8 +140,8 @@ def _description(operation: Operation) -> str:
 def path_parameters(path: str) -> list[dict[str, Any]]:
     """The arguments of a path of the URL map."""
     return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1, "maxLength": 100}}
-        for name in arguments_of(path)
+        {"name": name, "in": "path", "required": True, "schema": _ARGUMENTS.get(converter, _ARGUMENT)}
+        for converter, name in arguments_of(path)
     ]
 
 
@@ -208,7 +219,7 @@ def _other(rule: Rule, method: str) -> dict[str, Any]:
         },
         "security": [],
     }
-    if method in {"POST", "PUT"}:
+    if method in {"POST", "PUT"} and known.is_posted_to:
         described["requestBody"] = {"content": _posted(known)}
     elif known.form:
         described["parameters"] += [

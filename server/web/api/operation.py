@@ -13,17 +13,17 @@ from server.web.api.documents import Document, Query
 #: speaks for them; `organization`: whoever has `permission` in the organization of the path; `own`: the view decides.
 Access = Literal["anyone", "caller", "person", "organization", "own"]
 
-_ARGUMENT: Final = re.compile(r"<(?:[a-z]+(?:\([^)]*\))?:)?([a-z_]+)>")
+_ARGUMENT: Final = re.compile(r"<(?:([a-z]+)(?:\([^)]*\))?:)?([a-z_]+)>")
 WRITING: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 def as_template(path: str) -> str:
     """A path of the URL map as OpenAPI writes it."""
-    return _ARGUMENT.sub(r"{\1}", path)
+    return _ARGUMENT.sub(r"{\2}", path)
 
 
-def arguments_of(path: str) -> list[str]:
-    """The names of what varies in a path of the URL map."""
+def arguments_of(path: str) -> list[tuple[str, str]]:
+    """What varies in a path of the URL map: the converter, and the name."""
     return _ARGUMENT.findall(path)
 
 

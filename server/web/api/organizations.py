@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from server.domain import deletion
 from server.domain.errors import Denied
@@ -17,8 +18,10 @@ from server.domain.organizations import (
 )
 from server.domain.usability import is_usable
 from server.web.api.admission import Call
-from server.web.api.documents import Body, Document, Name, Page, PageQuery, Text
+from server.web.api.documents import Body, Document, Name, Page, PageQuery
 from server.web.api.pagination import one_page
+
+Slug = Annotated[str, Field(min_length=1, max_length=50, pattern="^[a-z0-9-]+$")]
 
 
 class OrganizationDocument(Document):
@@ -35,15 +38,17 @@ class OrganizationDocument(Document):
 class NewOrganization(Body):
     """An organization to make; whoever makes it is its owner."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "Analytical Engines"}]})
+
     name: Name
-    slug: Text | None = Field(default=None, min_length=1, max_length=50, description="By default made from the name.")
+    slug: Slug | None = Field(default=None, description="By default made from the name.")
 
 
 class OrganizationChanges(Body):
     """What changes; the rest stays."""
 
     name: Name | None = None
-    slug: Text | None = Field(default=None, min_length=1, max_length=50)
+    slug: Slug | None = None
 
 
 def describe(organization: Organization) -> OrganizationDocument:

@@ -23,6 +23,11 @@ class OtherEndpoint:
     #: Whether JSON is posted instead.
     takes_json: bool = False
 
+    @property
+    def is_posted_to(self) -> bool:
+        """Whether what is posted has a body."""
+        return self.takes_json or bool(self.form) or self.media_type == "text/html"
+
 
 _OAUTH: Final = "OAuth 2.0"
 _DISCOVERY: Final = "Discovery"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
 
 from server.domain import roles
 from server.domain.errors import Conflict, NotFound
@@ -10,7 +12,7 @@ from server.domain.roles import RoleView
 from server.web.api.admission import Call
 from server.web.api.documents import Body, Document, Sentences, Text
 
-Permissions = list[Text]
+Permissions = Annotated[list[Annotated[Text, Field(min_length=1, max_length=128)]], Field(min_length=1, max_length=200)]
 
 
 class RoleDocument(Document):
@@ -33,15 +35,19 @@ class RoleList(Document):
 class NewRole(Body):
     """A role to make. It has at most what its maker may do."""
 
-    name: Text = Field(min_length=1, max_length=50, description="Lower-case letters, digits and hyphens, for good.")
-    permissions: Permissions = Field(max_length=200)
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "auditor", "permissions": ["audit:read"]}]})
+
+    name: str = Field(
+        pattern="^[a-z]([a-z0-9-]{0,48}[a-z0-9])?$", description="Lower-case letters, digits and hyphens, for good."
+    )
+    permissions: Permissions
     description: Sentences = ""
 
 
 class RoleChanges(Body):
     """What changes; the rest stays."""
 
-    permissions: Permissions | None = Field(default=None, max_length=200)
+    permissions: Permissions | None = None
     description: Sentences | None = None
 
 
