@@ -25,7 +25,7 @@ from server.infra.keyring import Keyring
 ID_PREFIX: Final = "key_"
 _PEPPER: Final = "api-keys.pepper"
 #: So many keys end by one statement.
-_BATCH: Final = 20_000
+_BATCH: Final = 5_000
 
 
 class ApiKey(Base):
@@ -148,14 +148,13 @@ def revoke_api_keys(
     }
     given = {name: value for name, (value, _) in wanted.items() if value is not None}
     conditions = [wanted[name][1](value) for name, value in given.items()]
-    some = select(ApiKey.id).where(ApiKey.revoked_at.is_(None), *conditions).limit(_BATCH)
-    ending = update(ApiKey).where(ApiKey.id.in_(some), ApiKey.revoked_at.is_(None))
-    ending = ending.values(revoked_at=work.now, revoked_reason="bulk", updated_at=work.now)
-    # Statement by statement, so that none of them takes longer than the database is given.
-    count = ended = count_changed(work.db, ending)
-    while ended:
-        ended = count_changed(work.db, ending)
-        count += ended
+    fitting = select(ApiKey.id).where(ApiKey.revoked_at.is_(None), *conditions)
+    values = {"revoked_at": work.now, "revoked_reason": "bulk", "updated_at": work.now}
+    count = 0
+    # Part by part, so that no statement takes longer than the database is given.
+    for ids in work.db.scalars(fitting, execution_options={"yield_per": _BATCH}).partitions():
+        ending = update(ApiKey).where(ApiKey.id.in_(ids), ApiKey.revoked_at.is_(None))
+        count += count_changed(work.db, ending.values(values))
     work.db.expire_all()
     told = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in given.items()}
     audit_log.record(work, AuditEvent.API_KEYS_REVOKED, count=count, **told)
