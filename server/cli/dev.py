@@ -135,6 +135,7 @@ Gatepost is ready.{" The database was there already; --reset empties it." if was
 Issuer      {issuer}
 Sign in     {demo_seed.EMAIL} / {credentials.password}
 Try it      {issuer}/dev/try   (a client that runs the whole flow and shows every step)
+Dashboard   {issuer}/dashboard   (the demo person owns an organization there)
 Discovery   {issuer}/.well-known/openid-configuration
 A token     {curl}
 

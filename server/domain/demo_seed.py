@@ -1,4 +1,4 @@
-"""The demo seed of `gatepost dev`: one person who has every standard claim, and one client of each kind."""
+"""The demo seed of `gatepost dev`: a person who has every standard claim, their organization, a client of each kind."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from server.domain.claims import DEMO_CLAIMS
 from server.domain.client_registration import ClientMetadata, create_client
 from server.domain.client_secrets import rotate_client_secret, verify_client_secret
 from server.domain.clients import Client, find_client
+from server.domain.membership_records import OWNER
+from server.domain.memberships import add_member, find_membership
+from server.domain.organizations import create_organization, find_demo_organization
 from server.domain.passwords import set_password, verify_password
 from server.domain.unit_of_work import UnitOfWork
-from server.domain.users import create_user, find_user_by_email
+from server.domain.users import User, create_user, find_user_by_email, get_user
 from server.infra import secrets
 
 EMAIL: Final = "demo@example.com"
+ORGANIZATION: Final = "Demo organization"
 WEB, SPA, MACHINE = "demo-web", "demo-spa", "demo-machine"
 
 
@@ -30,8 +34,10 @@ class DemoCredentials:
 def seed(work: UnitOfWork, redirect_uri: str, kept: DemoCredentials | None) -> DemoCredentials:
     """Makes whatever is missing. Credentials that still fit are kept, others are renewed. Idempotent."""
     clients = {metadata.client_id: _ensure_client(work, metadata) for metadata in _metadata(redirect_uri)}
+    password = ensure_password(work, kept.password if kept else None)
+    _ensure_organization(work, get_user(work, EMAIL))
     return DemoCredentials(
-        password=ensure_password(work, kept.password if kept else None),
+        password=password,
         web_secret=ensure_secret(work, clients[WEB], kept.web_secret if kept else None),
         machine_secret=ensure_secret(work, clients[MACHINE], kept.machine_secret if kept else None),
     )
@@ -63,6 +69,15 @@ def _ensure_client(work: UnitOfWork, metadata: ClientMetadata) -> Client:
     # Another port than last time.
     client.redirect_uris = list(metadata.redirect_uris)
     return client
+
+
+def _ensure_organization(work: UnitOfWork, owner: User) -> None:
+    organization = find_demo_organization(work)
+    if organization is None:
+        create_organization(work, ORGANIZATION, owner=owner, is_demo=True)
+    elif find_membership(work, organization.id, owner.id) is None:
+        # The developer has removed the person meanwhile.
+        add_member(work, organization, owner, OWNER)
 
 
 def ensure_secret(work: UnitOfWork, client: Client, kept: str | None) -> str:

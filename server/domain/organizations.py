@@ -128,6 +128,11 @@ def list_organizations(work: UnitOfWork) -> Sequence[Organization]:
     return work.db.scalars(select(Organization).order_by(Organization.created_at, Organization.id)).all()
 
 
+def find_demo_organization(work: UnitOfWork) -> Organization | None:
+    """The one that `gatepost dev` made, whatever it is called by now, or None."""
+    return work.db.scalars(select(Organization).where(Organization.is_demo)).first()
+
+
 def update_organization(
     work: UnitOfWork, organization: Organization, *, name: str | None = None, slug: str | None = None
 ) -> None:

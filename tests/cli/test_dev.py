@@ -91,6 +91,7 @@ def test_block_tells_all_that_a_newcomer_needs(empty_cli: Cli, first: str, port:
         f"Issuer      {issuer}",
         f"Sign in     demo@example.com / {kept['password']}",
         f"Try it      {issuer}/dev/try   (a client that runs the whole flow and shows every step)",
+        f"Dashboard   {issuer}/dashboard   (the demo person owns an organization there)",
         f"Discovery   {issuer}/.well-known/openid-configuration",
         f"A token     {curl}",
         "",

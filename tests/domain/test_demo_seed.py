@@ -11,6 +11,8 @@ from server.domain import demo_seed
 from server.domain.client_secrets import rotate_client_secret, verify_client_secret
 from server.domain.clients import get_client, has_demo_client, list_clients
 from server.domain.demo_seed import EMAIL, MACHINE, SPA, WEB, DemoCredentials
+from server.domain.memberships import add_member, list_memberships_of, remove_member
+from server.domain.organizations import list_organizations, update_organization
 from server.domain.passwords import set_password, verify_password
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import get_user, has_demo_user, list_users
@@ -41,6 +43,27 @@ def test_seed_makes_a_person_and_one_client_of_each_kind(work: UnitOfWork, crede
     assert get_client(work, WEB).redirect_uris == get_client(work, SPA).redirect_uris == [CALLBACK]
     assert has_demo_user(work)
     assert has_demo_client(work)
+
+
+def test_seed_makes_an_organization_that_the_person_owns_once(work: UnitOfWork, credentials: DemoCredentials) -> None:
+    person = get_user(work, EMAIL)
+    for _ in range(2):
+        ((membership, organization),) = list_memberships_of(work, person.id)
+        assert (membership.role, organization.name, organization.is_demo) == ("owner", "Demo organization", True)
+        update_organization(work, organization, name="Demo organization", slug="another")
+        demo_seed.seed(work, CALLBACK, credentials)
+    assert len(list_organizations(work)) == 1
+
+
+def test_seed_brings_the_person_back_when_the_developer_removed_them(
+    work: UnitOfWork, credentials: DemoCredentials
+) -> None:
+    person = get_user(work, EMAIL)
+    ((membership, organization),) = list_memberships_of(work, person.id)
+    add_member(work, organization, get_user(work, "ada@example.com"), "owner")
+    remove_member(work, membership)
+    demo_seed.seed(work, CALLBACK, credentials)
+    assert [each.role for each, _ in list_memberships_of(work, person.id)] == ["owner"]
 
 
 def test_seed_keeps_what_fits_when_it_is_sown_again(work: UnitOfWork, credentials: DemoCredentials) -> None:
