@@ -204,15 +204,21 @@ def test_form_comes_back_with_what_was_typed_when_it_is_refused(
     assert accept(browser, path, name="Bob", password=PASSWORD).status_code == 303
 
 
-def test_form_from_elsewhere_is_refused(gatepost: Gatepost, acme: Organization) -> None:
+def test_form_from_elsewhere_of_another_browser_or_for_another_invitation_is_refused(
+    gatepost: Gatepost, acme: Organization
+) -> None:
     gatepost.add_user(BOB)
     browser, path = sign_in(gatepost, BOB), invite(gatepost, acme)
     fields = form_fields(browser.get(path).text)
     assert browser.post(path, data={}).status_code == 403
     assert browser.post(path, data=fields, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+    assert browser.post(path, data=fields, headers={"Origin": "https://evil.example"}).status_code == 403
+    assert browser.post(path, data=form_fields(gatepost.browser().get(path).text)).status_code == 403
+    assert gatepost.browser().post(path, data=fields).status_code == 403
     other = invite(gatepost, acme, "carl@example.com")
     assert browser.post(path, data=form_fields(browser.get(other).text)).status_code == 403
     assert list(roles_in(gatepost, acme)) == [ADA]
+    assert browser.post(path, data=fields).headers["Location"] == "/dashboard"
 
 
 @pytest.mark.parametrize("token", ["invitation_nothing", "x", "invitation_%00", "%ff", "invitation_" + "a" * 3000])
