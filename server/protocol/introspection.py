@@ -20,7 +20,6 @@ from server.protocol.registered_client import RegisteredClient
 from server.protocol.request import ProtocolRequest
 from server.protocol.tokens.access_token import VerifiedAccessToken, audience_in
 from server.protocol.tokens.key_token import VerifiedKeyToken
-from server.protocol.tokens.scope_claim import spelled
 
 _ACCESS_TOKEN_CLAIMS: Final = (
     "iss", "sub", "aud", "client_id", "scope", "iat", "exp", "jti", "auth_time", "acr", "amr", "organization_id",
@@ -111,7 +110,7 @@ def _describe(work: UnitOfWork, live: LiveToken) -> dict[str, Any]:
             return _describe_client_token(live)
         case VerifiedKeyToken():
             claims = {name: live.claims[name] for name in _ACCESS_TOKEN_CLAIMS if name in live.claims}
-            scope = scopes.format_scopes(spelled(work, live.rights(work)))
+            scope = scopes.format_scopes(live.rights(work).granted)
             return {"token_type": "Bearer", **claims, "scope": scope}
         case VerifiedApiKey():
             return _describe_api_key(work, live)
@@ -157,7 +156,7 @@ def _describe_api_key(work: UnitOfWork, verified: VerifiedApiKey) -> dict[str, A
         "iss": work.settings.issuer,
         "sub": key.id,
         "aud": audience_in(key.environment, work.settings.audience),
-        "scope": scopes.format_scopes(spelled(work, verified.rights)),
+        "scope": scopes.format_scopes(verified.rights.granted),
         "organization_id": key.organization_id,
         "environment": key.environment,
         "iat": int(key.created_at.timestamp()),

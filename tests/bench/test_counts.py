@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ import psycopg
 import pytest
 from werkzeug.test import TestResponse
 
+from server.domain.policy.client_metadata import JWT_BEARER, TOKEN_EXCHANGE
+from server.protocol.grants.token_exchange import API_KEY_TYPE
 from tests.bench.counting import Counts, Recorder
-from tests.support.application import Gatepost
+from tests.support.application import ISSUER, Gatepost
 from tests.support.deployment import GatepostMaker
 from tests.support.flow import Flow, basic, flow_of
+from tests.support.makers import Makers
 
 COSTS: dict[str, Counts] = {
     "client_credentials": Counts(statements=0, commits=0, signatures=1),
@@ -28,6 +32,11 @@ COSTS: dict[str, Counts] = {
     "refresh": Counts(statements=4, commits=1, signatures=2),
     "introspection": Counts(statements=1, commits=0, signatures=0),
     "introspection, client's own token": Counts(statements=1, commits=0, signatures=0),
+    "introspection of an API key": Counts(statements=1, commits=0, signatures=0),
+    "introspection of a key's token": Counts(statements=1, commits=0, signatures=0),
+    "introspection of a client's token": Counts(statements=0, commits=0, signatures=0),
+    "token exchange": Counts(statements=1, commits=0, signatures=1),
+    "JWT as a grant": Counts(statements=0, commits=0, signatures=1),
     "userinfo": Counts(statements=1, commits=0, signatures=0),
     "JWKS": Counts(statements=0, commits=0, signatures=0),
     "discovery": Counts(statements=0, commits=0, signatures=0),
@@ -88,6 +97,31 @@ class Requests:
         token = self.client_credentials()().get_json()["access_token"]
         return lambda: self._introspect(self.machine, token)
 
+    def introspection_of_a_key(self) -> Request:
+        _, key = self.makers.gateway.key("notes:read")
+        return lambda: self.makers.introspect(key)
+
+    def introspection_of_a_keys_token(self) -> Request:
+        token = self.token_exchange()().get_json()["access_token"]
+        return lambda: self.makers.introspect(token)
+
+    def introspection_of_a_clients_token(self) -> Request:
+        token = self.makers.token(aud=ISSUER)
+        return lambda: self.makers.introspect(token)
+
+    def token_exchange(self) -> Request:
+        _, key = self.makers.gateway.key("notes:read")
+        form = {"subject_token": key, "subject_token_type": API_KEY_TYPE, "grant_type": TOKEN_EXCHANGE}
+        return lambda: self.service.browser().post("/oauth/token", data=form)
+
+    def jwt_bearer(self) -> Request:
+        form = {"grant_type": JWT_BEARER, "assertion": self.makers.token(aud=ISSUER)}
+        return lambda: self.service.browser().post("/oauth/token", data=form)
+
+    @cached_property
+    def makers(self) -> Makers:
+        return Makers(self.service, scope="notes:read")
+
     def userinfo(self) -> Request:
         headers = {"Authorization": f"Bearer {self.web.tokens()['access_token']}"}
         return lambda: self.service.browser().get("/oauth/userinfo", headers=headers)
@@ -110,6 +144,11 @@ REQUESTS: dict[str, Any] = {
     "refresh": Requests.refresh,
     "introspection": Requests.introspection,
     "introspection, client's own token": Requests.introspection_of_the_clients_own,
+    "introspection of an API key": Requests.introspection_of_a_key,
+    "introspection of a key's token": Requests.introspection_of_a_keys_token,
+    "introspection of a client's token": Requests.introspection_of_a_clients_token,
+    "token exchange": Requests.token_exchange,
+    "JWT as a grant": Requests.jwt_bearer,
     "userinfo": Requests.userinfo,
     "JWKS": Requests.jwks,
     "discovery": Requests.discovery,

@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from server.domain.policy.client_metadata import JWT_BEARER, TOKEN_EXCHANGE
 from server.infra import jose
-from tests.support.application import Gatepost
+from server.protocol.credentials import CredentialRefused, verify_credential
+from server.protocol.grants.token_exchange import API_KEY_TYPE
+from tests.support.application import ISSUER, Gatepost
 from tests.support.flow import CHALLENGE, VERIFIER, Flow, answer_of, basic, flow_of, form_fields, jwt_claims
+from tests.support.makers import Makers
 
 
 def unsigned(token: str) -> str:
@@ -60,6 +64,26 @@ class World:
             "unsigned ID token": unsigned(tokens["id_token"]),
             "access token called ID token": retyped(tokens["access_token"], "JWT"),
             "ID token called access token": retyped(tokens["id_token"], "at+jwt"),
+            **self._of_keys_and_makers(),
+        }
+
+    def _of_keys_and_makers(self) -> dict[str, str]:
+        makers = Makers(self.gatepost, scope="")
+        _, key = makers.gateway.key("organizations:read")
+        _, scim = makers.gateway.key("scim", kind="scim")
+        form = {"grant_type": TOKEN_EXCHANGE, "subject_token": key, "subject_token_type": API_KEY_TYPE}
+        exchanged = self.gatepost.browser().post("/oauth/token", data=form).get_json()["access_token"]
+        of_client = {name: makers.token(name, aud=ISSUER) for name in ("sharer", "signer")}
+        return {
+            "API key": key,
+            "SCIM key": scim,
+            "token of a key": exchanged,
+            "token of a key called ID token": retyped(exchanged, "JWT"),
+            "token made with a secret": of_client["sharer"],
+            "token made with a key": of_client["signer"],
+            "token made with a key called access token": retyped(of_client["signer"], "at+jwt"),
+            "unsigned token of a client": unsigned(of_client["signer"]),
+            "assertion": makers.token("signer", aud=ISSUER, jti="once"),
         }
 
     def _authenticated(self, endpoint: str, **form: str) -> Any:
@@ -113,6 +137,22 @@ class World:
         form = {"token": "x", "client_assertion": value, "client_assertion_type": kind}
         return self.gatepost.browser().post("/oauth/revoke", data=form).status_code == 200
 
+    def as_subject_token(self, value: str) -> bool:
+        form = {"grant_type": TOKEN_EXCHANGE, "subject_token": value, "subject_token_type": API_KEY_TYPE}
+        return self.gatepost.browser().post("/oauth/token", data=form).status_code == 200
+
+    def as_grant(self, value: str) -> bool:
+        form = {"grant_type": JWT_BEARER, "assertion": value}
+        return self.gatepost.browser().post("/oauth/token", data=form).status_code == 200
+
+    def as_credential(self, value: str) -> bool:
+        try:
+            with self.gatepost.work() as work:
+                verify_credential(work, value)
+        except CredentialRefused:
+            return False
+        return True
+
     def as_csrf_token(self, value: str) -> bool:
         """On a form that signs in: with a wrong token it signs nobody in."""
         before = self.gatepost.audit_events().count("login.succeeded")
@@ -121,19 +161,29 @@ class World:
         return self.gatepost.audit_events().count("login.succeeded") > before
 
 
+MADE = {"token made with a secret", "token made with a key"}
 PLACES: dict[str, tuple[Callable[[World, str], bool], set[str]]] = {
     "code": (World.as_code, {"code"}),
     "refresh token": (World.as_refresh_token, {"refresh token"}),
     "bearer token": (World.as_bearer, {"access token", "machine token"}),
     "posted bearer token": (World.as_posted_bearer, {"access token", "machine token"}),
     "id_token_hint": (World.as_hint, {"ID token"}),
-    "introspected token": (World.as_introspected, {"access token", "machine token", "refresh token"}),
+    "introspected token": (
+        World.as_introspected,
+        {"access token", "machine token", "refresh token", "API key", "token of a key", *MADE},
+    ),
+    "credential": (
+        World.as_credential,
+        {"access token", "machine token", "API key", "token of a key", *MADE},
+    ),
+    "subject token": (World.as_subject_token, {"API key"}),
+    "grant": (World.as_grant, MADE),
     "client secret": (World.as_basic_secret, {"client secret"}),
     "client id": (World.as_client_id, {"client id"}),
     "cookie": (World.as_cookie, {"cookie"}),
     "request id": (World.as_request_id, {"request id"}),
     "verifier": (World.as_verifier, {"verifier"}),
-    "client assertion": (World.as_assertion, set()),
+    "client assertion": (World.as_assertion, {"assertion"}),
     "CSRF token": (World.as_csrf_token, {"CSRF token"}),
 }
 

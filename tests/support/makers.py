@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import cached_property
 from typing import Any
 
 from werkzeug.test import TestResponse
@@ -29,9 +30,8 @@ _numbers = itertools.count(1)
 class Makers:
     """`sharer` signs with its secret, `signer` with its key; both may have `users:*` and `notes:read`."""
 
-    def __init__(self, gatepost: Gatepost) -> None:
-        self.gatepost = gatepost
-        self.gateway = Gateway(gatepost)
+    def __init__(self, gatepost: Gatepost, scope: str = "users:* notes:read") -> None:
+        self.gatepost, self.scope = gatepost, scope
         self.key = key_of("ES256")
         self.sharer, self.secret = self.add("sharer")
         self.signer, _ = self.add("signer", token_endpoint_auth_method="private_key_jwt", jwks=jwks_of(self.key))
@@ -39,9 +39,14 @@ class Makers:
             "machine", client_id="an-api", may_introspect_any=True
         )
 
+    @cached_property
+    def gateway(self) -> Gateway:
+        """The organization Acme and its keys."""
+        return Gateway(self.gatepost)
+
     def add(self, client_id: str, **metadata: Any) -> tuple[Client, str]:
         """A client that makes tokens, and its secret."""
-        defaults = {"jwt_authentication": True, "scope": "users:* notes:read"}
+        defaults = {"jwt_authentication": True, "scope": self.scope}
         client, secret = self.gatepost.add_client("machine", client_id=client_id, **{**defaults, **metadata})
         return client, secret or ""
 

@@ -19,7 +19,6 @@ from server.protocol.errors import InvalidRequest, InvalidScope, InvalidTarget, 
 from server.protocol.request import ProtocolRequest
 from server.protocol.tokens.access_token import IssuedAccessToken, audience_in
 from server.protocol.tokens.key_token import issue_key_token
-from server.protocol.tokens.scope_claim import spelled
 from server.protocol.tokens.token_response import TokenAnswer, body_of
 
 #: §3 leaves it to deployments to name kinds of their own.
@@ -110,7 +109,7 @@ class TokenExchangeGrant(BaseGrant, TokenEndpointMixin):
     def _granted(self, verified: VerifiedApiKey) -> frozenset[str]:
         asked = scopes.parse(self.request.parameters.get("scope"))
         if not asked:
-            return spelled(self.request.work, verified.rights) - scopes.PERSONAL
+            return verified.rights.granted - scopes.PERSONAL
         if asked & scopes.PERSONAL or not verified.rights.allows_all(asked):
             raise InvalidScope("More is asked for than the key may do.")
         return asked

@@ -13,7 +13,6 @@ from server.domain.roles import rights_of_member
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.usability import is_usable
 from server.domain.users import find_user
-from server.protocol.tokens.scope_claim import spelled
 
 #: Of all that a scope opens.
 _TOLD: Final = frozenset({"name", "email", "email_verified"})
@@ -29,7 +28,7 @@ def claims_about_person(work: UnitOfWork, client: Client, user_id: str, granted:
     membership = _membership_of(work, client, user_id)
     if membership is None:
         return claims
-    permissions = sorted(spelled(work, rights_of_member(work, membership)))
+    permissions = sorted(rights_of_member(work, membership).granted)
     return claims | {"organization_id": membership.organization_id, "permissions": permissions}
 
 
