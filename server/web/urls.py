@@ -18,6 +18,7 @@ from server.web.oauth import (
     introspection,
     registration,
     revocation,
+    session_alias,
     token,
     userinfo,
     well_known,
@@ -83,6 +84,9 @@ def register(app: Flask, settings: Settings) -> None:
     app.url_map.merge_slashes = app.url_map.strict_slashes = False
     for path, endpoint, methods, view in (*URLS, *API):
         app.add_url_rule(settings.issuer_path + path, endpoint, view, methods=methods)
+    if settings.session_alias_path is not None:
+        alias = settings.issuer_path + settings.session_alias_path
+        app.add_url_rule(alias, "oauth.session_alias", session_alias.session_alias, methods=_POST)
     if settings.issuer_path:
         for path, endpoint, view in PATH_INSERTED:
             app.add_url_rule(path + settings.issuer_path, endpoint, view, methods=_GET)
