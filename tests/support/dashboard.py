@@ -45,7 +45,7 @@ class Member:
     def submit(self, page: TestResponse, *parts: str, **fields: Any) -> TestResponse:
         """Posts the form of the page that goes to this path, with its hidden fields."""
         path = self.path(*parts)
-        form = next(each for each in forms(page.text) if f'action="{path}"' in each)
+        form = next(each for each in forms(page.text) if f'method="post" action="{path}"' in each)
         return self.browser.post(path, data={**form_fields(form), **fields})
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from flask.wrappers import Response
 
-from server.domain.clients import Client, delete_client, disable_client, enable_client
+from server.domain.clients import Client, disable_client, enable_client
+from server.domain.deletion import delete_client, describe_deletion
 from server.domain.errors import Invalid
 from server.domain.organization_clients import change_organization_client, check_reach
 from server.web.dashboard.application_form import form_values, typed_metadata
@@ -83,11 +84,7 @@ def show_delete(shell: OrganizationShell, client_id: str) -> Response:
             shell.url("applications", client.id),
             trail=trail_to(shell, client),
             typed_name=client.client_name,
-            consequences=(
-                "Its secrets and its logo are deleted.",
-                "What people allowed it ends: its codes, tokens and refresh tokens stop working at once.",
-                "The audit log keeps what happened, by the client ID.",
-            ),
+            consequences=describe_deletion(shell.work, client),
         ),
     )
 

@@ -8,6 +8,7 @@ from server.domain import redirect_uris
 from server.domain.clients import Client
 from server.domain.errors import Invalid
 from server.domain.policy.client_metadata import DEFAULTS
+from server.domain.policy.role_permissions import MANAGEMENT_NAMES
 from server.domain.scopes import PERSONAL, catalogue, format_scopes, parse
 from server.web.dashboard.application_types import ApplicationType
 from server.web.dashboard.page import FormRefused
@@ -44,11 +45,14 @@ def form_values(shell: OrganizationShell, kind: ApplicationType, client: Client 
     values |= {name: shell.value(name, lists.get(name, "")) for name in _URIS}
     chosen = _chosen(shell, kind, client)
     signs = client.jwt_authentication if client else False
+    groups = scope_groups(shell, kind, chosen)
     return values | {
-        "groups": scope_groups(shell, kind, chosen),
+        "groups": groups,
         "patterns": patterns_among(chosen - PERSONAL, shell.rights),
         "jwt_authentication": bool(shell.value("jwt_authentication", "yes" if signs else "")),
         "labels": LABELS,
+        # Few applications manage the organization; what few need stands behind a line.
+        "folded": [group.title for group in groups if group.lines[0].name in MANAGEMENT_NAMES],
         "kind": kind,
     }
 

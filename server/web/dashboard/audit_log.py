@@ -34,7 +34,7 @@ _LABELS: Final = {
 _FORMS: Final = {"csv": ("text/csv", csv_lines), "ndjson": ("application/x-ndjson", json_lines)}
 #: What the row says in columns of its own.
 _SHOWN: Final = frozenset({"organization_id", "environment"})
-_WORDS: Final = {"api": "API", "jwt": "JWT", "id": "ID", "uri": "URI", "ip": "IP"}
+_WORDS: Final = {"client": "application", "api": "API", "jwt": "JWT", "id": "ID", "uri": "URI", "ip": "IP"}
 _ACTORS: Final = {
     "operator": "The operator",
     "anonymous": "Somebody not signed in",
