@@ -96,10 +96,11 @@ def invite(
 
 
 def find_invitation(work: UnitOfWork, token: str) -> Invitation | None:
-    """The invitation whose link this is, whatever became of it, or None."""
+    """The invitation whose link this is, whatever has become of it by now, or None."""
     if not token.startswith(TOKEN_PREFIX):
         return None
-    return work.db.scalars(select(Invitation).where(Invitation.token_digest == secrets.digest(token))).one_or_none()
+    query = select(Invitation).where(Invitation.token_digest == secrets.digest(token))
+    return work.db.scalars(query.execution_options(populate_existing=True)).one_or_none()
 
 
 def get_invitation(work: UnitOfWork, organization_id: str, invitation_id: str) -> Invitation:

@@ -48,7 +48,12 @@ def submit_invitation(token: str) -> Response:
         return _accept(token, invitation, here)
     # Held from here on: of two new accounts for one address the second finds the first.
     lock_organization(current_work(), invitation.organization_id)
-    if _standing(invitation) != "open" or find_user_by_email(current_work(), invitation.email) is not None:
+    invitation = find_invitation(current_work(), token)
+    if (
+        invitation is None
+        or _standing(invitation) != "open"
+        or find_user_by_email(current_work(), invitation.email) is not None
+    ):
         return _page(token)
     return _sign_up(token, invitation)
 

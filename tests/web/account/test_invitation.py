@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
@@ -300,3 +302,23 @@ def test_no_token_reaches_the_audit_log_or_the_mail_table_in_clear(make_gatepost
         (queued,) = work.db.scalars(select(OutgoingMail)).all()
     assert "invitation_" not in queued.message_encrypted
     assert all("invitation_" not in str(row.details).replace("invitation_id", "") for row in gatepost.audit_rows())
+
+
+def test_one_account_is_made_when_the_form_is_sent_many_times_at_once(database_url: str, tmp_path: Path) -> None:
+    gatepost = Gatepost(tmp_path, database_url=database_url)
+    gatepost.add_user()
+    with gatepost.work() as work:
+        acme = organizations.create_organization(work, "Acme", owner=get_user(work, ADA))
+    path = invite(gatepost, acme)
+    browsers = [gatepost.browser() for _ in range(4)]
+    forms = [form_fields(browser.get(path).text) for browser in browsers]
+
+    def join(number: int) -> int:
+        return browsers[number].post(path, data={**forms[number], "password": PASSWORD}).status_code
+
+    with ThreadPoolExecutor(4) as pool:
+        statuses = sorted(pool.map(join, range(4)))
+    assert statuses == [303, 410, 410, 410]
+    assert roles_in(gatepost, acme) == {ADA: "owner", BOB: "developer"}
+    assert len(gatepost.audit_rows("invitation.accepted")) == 1
+    gatepost.close()
