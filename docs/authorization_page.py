@@ -57,7 +57,7 @@ INTROSPECTION = """
 |---|---|
 | a confidential client | its own tokens |
 | a client of an organization | its own tokens, and the API keys of its organization in its environment |
-| a resource server (`--introspect-any`) | every token and key of its environment; one that belongs to an organization, of that alone |
+| a resource server (`--introspect-any`) | all tokens and keys of its environment (and its organization) |
 | a public client, or anybody who does not prove who they are | nothing: 401 |
 | anybody, at `/v1/verify` | the one credential that the request itself carries |
 """
