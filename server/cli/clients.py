@@ -17,6 +17,7 @@ from server.domain.client_secrets import (
     needs_secret,
     rotate_client_secret,
 )
+from server.domain.deletion import delete_client, describe_deletion
 from server.domain.organizations import get_organization
 from server.domain.policy.client_metadata import MEMBERS, OWN_MEMBERS
 from server.domain.registration_tokens import revoke_registration_token
@@ -159,12 +160,17 @@ def enable(client_id: str, as_json: bool) -> None:
 
 @clients.command()
 @click.argument("client_id")
-@click.confirmation_option("--yes", prompt="This removes the application with all consents and grants. Go on?")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
-def delete(client_id: str, as_json: bool) -> None:
-    """Remove an application for good."""
+def delete(client_id: str, yes: bool, as_json: bool) -> None:
+    """Remove an application for good, with all that is its own."""
+    if not yes:
+        with operator_work() as work:
+            said = describe_deletion(work, registry.get_client(work, client_id))
+        # In no transaction: on SQLite others would wait for the answer.
+        click.confirm("\n".join([*said, "Go on?"]), abort=True, err=True)
     with operator_work() as work:
         client = registry.get_client(work, client_id)
         document = describe(client)
-        registry.delete_client(work, client)
-    show(document | {"deleted": True}, as_json)
+        said = delete_client(work, client)
+    show(document | {"deleted": True, "removed": said}, as_json)

@@ -14,7 +14,8 @@ from server.domain import scopes
 from server.domain.client_changes import replace_metadata
 from server.domain.client_registration import add_client, describe_registration, prepare_client
 from server.domain.client_secrets import issue_client_secret, needs_secret, verify_client_secret
-from server.domain.clients import Client, delete_client, lock_client, registered_client
+from server.domain.clients import Client, lock_client, registered_client
+from server.domain.deletion import delete_client
 from server.domain.errors import Invalid
 from server.domain.initial_access_tokens import (
     InitialAccessToken,

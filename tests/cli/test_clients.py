@@ -336,9 +336,9 @@ def test_client_is_removed_when_the_operator_is_sure(cli: Cli) -> None:
     cli.ok(*WEB)
     aborted = cli.run("clients", "delete", "my-app", stdin="n\n")
     assert aborted.exit_code == 1
-    assert "Go on?" in aborted.stdout
+    assert "Go on?" in aborted.stderr
     assert len(cli.json("clients", "list")) == 1
-    assert "deleted" in cli.ok("clients", "delete", "my-app", stdin="y\n")
+    assert "deleted" in cli.run("clients", "delete", "my-app", stdin="y\n").stdout
     assert cli.json("clients", "list") == []
     cli.ok(*WEB)
     removed = cli.json("clients", "delete", "my-app", "--yes")
@@ -350,3 +350,27 @@ def test_client_is_removed_when_the_operator_is_sure(cli: Cli) -> None:
 def test_command_says_so_when_there_is_no_such_client(cli: Cli, command: str) -> None:
     sure = ["--yes"] if command == "delete" else []
     assert cli.fault("clients", command, "nobody", *sure) == "There is no client nobody."
+
+
+# Organizations, and tokens that clients make ------------------------------------------------------------------------
+
+
+def test_client_belongs_to_the_organization_that_is_named_for_good(cli: Cli) -> None:
+    organization = cli.json("organizations", "create", "Acme")
+    options = ("--type", "machine", "--organization", "acme", "--environment", "test")
+    client = cli.json("clients", "create", "Importer", *options)
+    assert (client["organization_id"], client["environment"]) == (organization["id"], "test")
+    assert cli.run("clients", "update", client["client_id"], "--environment", "live").exit_code == 2
+    assert cli.fault("clients", "create", "X", "--type", "machine", "--organization", "nobody") == (
+        "There is no organization nobody."
+    )
+
+
+def test_client_may_make_tokens_and_tell_apis_of_people_when_it_is_said(cli: Cli) -> None:
+    cli.ok("clients", "create", "A machine", "--type", "machine", "--client-id", "robot")
+    changed = cli.json("clients", "update", "robot", "--jwt-authentication", "--access-token-claims", "rich")
+    assert (changed["jwt_authentication"], changed["access_token_claims"]) == (True, "rich")
+    assert changed["client_secret"].startswith("cs_")
+    back = cli.json("clients", "update", "robot", "--unset", "jwt_authentication")
+    assert back["jwt_authentication"] is False
+    assert "client_secret" not in back

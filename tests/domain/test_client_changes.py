@@ -11,9 +11,10 @@ from sqlalchemy import delete, update
 from server.domain.audit_events import AuditEvent
 from server.domain.client_changes import change_client, metadata_of, replace_metadata
 from server.domain.client_registration import ClientMetadata, create_client, describe, prepare_client
-from server.domain.client_secrets import issue_client_secret, verify_client_secret
+from server.domain.client_secrets import issue_client_secret, readable_client_secrets, verify_client_secret
 from server.domain.clients import Client
 from server.domain.errors import NotFound
+from server.domain.organizations import create_organization
 from server.domain.policy.client_metadata import MEMBERS, ClientType
 from server.domain.registration_tokens import (
     issue_registration_token,
@@ -23,6 +24,7 @@ from server.domain.registration_tokens import (
 from server.domain.unit_of_work import UnitOfWork
 from server.infra.database import count_changed
 from tests.domain.factories import REDIRECT_URI, audited, last_audited, make_client
+from tests.support.clock import FrozenClock
 
 LOGO = "https://app.example.com/logo.png"
 
@@ -163,3 +165,64 @@ def test_secret_is_new_when_the_old_one_does_not_serve_the_method(
     if secret is not None:
         assert verify_client_secret(work, client, secret)
         assert not verify_client_secret(work, client, old)
+
+
+# Clients that make tokens -------------------------------------------------------------------------------------------
+
+
+def changed(work: UnitOfWork, client: Client, **values: Any) -> str | None:
+    return change_client(work, client, prepare_client(work, ClientMetadata(**metadata_of(client) | values)))
+
+
+def test_client_gets_a_secret_that_signs_when_it_may_make_tokens(work: UnitOfWork, clock: FrozenClock) -> None:
+    """The one it has cannot be read; it proves the client for another day."""
+    client = make_client(work, "machine")
+    old = issue_client_secret(work, client)
+    new = changed(work, client, jwt_authentication=True)
+    assert new is not None
+    assert readable_client_secrets(work, client) == [new]
+    assert [verify_client_secret(work, client, secret) for secret in (old, new)] == [True, True]
+    clock.advance(86400)
+    assert [verify_client_secret(work, client, secret) for secret in (old, new)] == [False, True]
+
+
+def test_client_keeps_its_secret_and_nothing_readable_when_it_makes_no_more_tokens(work: UnitOfWork) -> None:
+    client = make_client(work, "machine", jwt_authentication=True)
+    secret = issue_client_secret(work, client)
+    assert changed(work, client, jwt_authentication=False) is None
+    assert readable_client_secrets(work, client) == []
+    assert verify_client_secret(work, client, secret)
+
+
+@pytest.mark.parametrize("jwt_authentication", [True, False])
+def test_client_that_signs_in_either_way_keeps_its_secret(work: UnitOfWork, jwt_authentication: bool) -> None:
+    client = make_client(work, "machine", token_endpoint_auth_method="client_secret_jwt")
+    secret = issue_client_secret(work, client)
+    assert changed(work, client, jwt_authentication=jwt_authentication) is None
+    assert readable_client_secrets(work, client) == [secret]
+
+
+def test_client_gets_a_new_secret_when_it_proves_itself_in_another_way(work: UnitOfWork) -> None:
+    client = make_client(work, "machine", jwt_authentication=True)
+    old = issue_client_secret(work, client)
+    new = changed(work, client, token_endpoint_auth_method="client_secret_jwt")
+    assert new is not None
+    assert readable_client_secrets(work, client) == [new]
+    assert not verify_client_secret(work, client, old)
+
+
+@pytest.mark.spec("TK-24")
+def test_client_loses_its_registration_token_when_it_may_make_tokens(work: UnitOfWork) -> None:
+    client = make_client(work, registered_dynamically=True)
+    token = issue_registration_token(work, client)
+    changed(work, client, jwt_authentication=True)
+    assert not verify_registration_token(work, client.id, token)
+
+
+def test_client_stays_where_it_belongs(work: UnitOfWork) -> None:
+    first, second = create_organization(work, "First"), create_organization(work, "Second")
+    client = make_client(work, organization_id=first.id)
+    changed(work, client, organization_id=second.id, environment="test", client_name="Renamed")
+    assert (client.organization_id, client.environment, client.client_name) == (first.id, "live", "Renamed")
+    row = last_audited(work, AuditEvent.CLIENT_UPDATED)
+    assert (row.organization_id, row.details["changed"]) == (first.id, ["client_name"])

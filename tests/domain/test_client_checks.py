@@ -13,7 +13,7 @@ import pytest
 from server.domain import client_checks, redirect_uris, sector_identifiers
 from server.domain.audit_events import AuditEvent
 from server.domain.errors import Conflict, Invalid
-from server.domain.policy.client_metadata import ClientType
+from server.domain.policy.client_metadata import RESERVED_ID_PREFIXES, ClientType
 from server.domain.unit_of_work import UnitOfWork
 from server.infra import jose, jwe
 from tests.domain.factories import REDIRECT_URI, audited, make_client
@@ -99,6 +99,18 @@ from tests.support.application import Gatepost
         ("web", {"default_max_age": 10**9}, "default_max_age", "ten years"),
         ("web", {"default_acr_values": ("two words",)}, "default_acr_values", "without spaces"),
         ("web", {"default_acr_values": ("1",) * 51}, "default_acr_values", "at most 50"),
+        *(("web", {"client_id": f"{prefix}x"}, "client_id", "does not begin with") for prefix in RESERVED_ID_PREFIXES),
+        ("spa", {"jwt_authentication": True}, "jwt_authentication", "cannot sign tokens"),
+        ("web", {"access_token_claims": "fat"}, "access_token_claims", "one of lean, rich"),
+        ("web", {"environment": "staging"}, "environment", "one of live, test"),
+        ("web", {"scope": " ".join(f"s{number}" for number in range(101))}, "scope", "at most 100 scopes"),
+        ("machine", {"grant_types": ("urn:ietf:params:oauth:grant-type:jwt-bearer",)}, "grant_types", "among"),
+        (
+            "machine",
+            {"token_endpoint_auth_method": "private_key_jwt", "jwt_authentication": True},
+            "token_endpoint_auth_method",
+            "needs keys",
+        ),
     ],
     ids=lambda value: ascii(value)[:50],
 )

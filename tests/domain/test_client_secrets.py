@@ -9,6 +9,8 @@ import pytest
 from server.domain.audit_events import AuditEvent
 from server.domain.client_secrets import (
     ClientSecret,
+    end_client_secret,
+    forget_readable_secrets,
     issue_client_secret,
     list_client_secrets,
     needs_secret,
@@ -17,6 +19,8 @@ from server.domain.client_secrets import (
     verify_client_secret,
 )
 from server.domain.clients import Client
+from server.domain.errors import NotFound
+from server.domain.organizations import create_organization
 from server.domain.unit_of_work import UnitOfWork
 from server.infra.keyring import KeyringError
 from tests.domain.factories import audited, last_audited, make_client
@@ -192,3 +196,52 @@ def test_readable_secret_ends_to_the_second_of_the_overlap(
 def test_secret_is_needed_by_methods_that_use_one(client: Client, method: str, expected: bool) -> None:
     client.token_endpoint_auth_method = method
     assert needs_secret(client) is expected
+
+
+# Tokens that clients make -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post", "client_secret_jwt"])
+def test_secret_is_readable_when_the_client_makes_tokens_and_still_proves_it(work: UnitOfWork, method: str) -> None:
+    maker = make_client(work, "machine", token_endpoint_auth_method=method, jwt_authentication=True)
+    secret = issue_client_secret(work, maker)
+    assert readable_client_secrets(work, maker) == [secret]
+    assert verify_client_secret(work, maker, secret)
+    (stored,) = list_client_secrets(work, maker)
+    assert secret not in (stored.secret_digest + str(stored.secret_encrypted))
+
+
+def test_readable_copies_are_forgotten_and_the_secrets_stay(work: UnitOfWork) -> None:
+    maker = make_client(work, "machine", jwt_authentication=True)
+    secrets = [issue_client_secret(work, maker) for _ in range(2)]
+    forget_readable_secrets(work, maker)
+    assert readable_client_secrets(work, maker) == []
+    assert all(verify_client_secret(work, maker, secret) for secret in secrets)
+
+
+def test_one_secret_is_ended_at_once_and_audited_once(work: UnitOfWork, client: Client) -> None:
+    first, second = issue_client_secret(work, client), issue_client_secret(work, client)
+    ended = next(each for each in list_client_secrets(work, client) if each.hint == first[-4:])
+    for _ in range(2):
+        end_client_secret(work, client, ended.id)
+    assert [verify_client_secret(work, client, secret) for secret in (first, second)] == [False, True]
+    (row,) = audited(work, AuditEvent.CLIENT_SECRET_ENDED)
+    assert (row.client_id, row.details) == (client.id, {"hint": first[-4:]})
+
+
+def test_secret_of_another_client_is_not_found_when_it_is_to_be_ended(work: UnitOfWork, client: Client) -> None:
+    other = make_client(work)
+    issue_client_secret(work, other)
+    (stored,) = list_client_secrets(work, other)
+    for secret_id in (stored.id, "nonsense"):
+        with pytest.raises(NotFound):
+            end_client_secret(work, client, secret_id)
+
+
+def test_rows_say_whose_the_client_is_when_it_is_an_organizations(work: UnitOfWork) -> None:
+    organization = create_organization(work, "Acme")
+    client = make_client(work, organization_id=organization.id, environment="test")
+    issue_client_secret(work, client)
+    for event in (AuditEvent.CLIENT_CREATED, AuditEvent.CLIENT_SECRET_ISSUED):
+        row = last_audited(work, event)
+        assert (row.organization_id, row.environment) == (organization.id, "test")

@@ -12,6 +12,7 @@ from flask import Flask, Response, request
 ENDPOINTS: Final = frozenset(
     {
         "oauth.token",
+        "oauth.session_alias",
         "oauth.userinfo",
         "oauth.revoke",
         "oauth.openid_configuration",
