@@ -1,5 +1,5 @@
-"""Writes the generated pages: `docs/configuration.md` from the settings, `docs/specs.md` from code and tests, and the
-tables of `docs/security.md` from `docs/security.toml` and tests.
+"""Writes the generated pages: `docs/configuration.md` from the settings, `docs/specs.md` from code and tests, the tables
+of `docs/security.md` from `docs/security.toml` and tests, `docs/authorization.md` from what decides it.
 
 python docs/generate.py            writes them
 python docs/generate.py --check    says whether they are up to date; exit code 1 when not
@@ -17,6 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 
+from authorization_page import authorization_page  # noqa: E402
 from pydantic import SecretStr  # noqa: E402 -- after the path to the project is set
 from security_page import RULE, security_page  # noqa: E402
 
@@ -106,6 +107,7 @@ def main() -> int:
     """Writes or checks the pages; returns the exit code."""
     pages = {"configuration.md": configuration_page(), "specs.md": specs_page()}
     pages["security.md"] = security_page(marked_in_tests())
+    pages["authorization.md"] = authorization_page()
     stale = []
     for name, text in pages.items():
         path = ROOT / "docs" / name

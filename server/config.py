@@ -40,6 +40,11 @@ SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")
 _KEY_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]{0,22}_")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
+#: How Gatepost's own paths begin, those that are reserved for later too.
+_OWN_PATHS = frozenset(
+    "oauth .well-known v1 api scim login logout signed-out consent select-account client-logo invitations account "
+    "dashboard dev static healthz readyz".split()
+)
 _UNWANTED = ("HTTP_", "CONTENT_", "REMOTE_", "FLASK_", PREFIX)
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -413,6 +418,8 @@ class Settings(BaseSettings):
             raise ValueError("session_alias_path and session_alias_client are given together or not at all")
         if self.session_alias_path is not None and not _PATH.fullmatch(self.session_alias_path):
             raise ValueError("session_alias_path must be a path such as /auth")
+        if self.session_alias_path is not None and self.session_alias_path.split("/")[1] in _OWN_PATHS:
+            raise ValueError("session_alias_path must not begin like a path of Gatepost's own")
         return self
 
     @model_validator(mode="after")

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from server.config import ConfigurationError, ScopeSetting, Settings, load_settings, scrub_environment
+from server.config import _OWN_PATHS, ConfigurationError, ScopeSetting, Settings, load_settings, scrub_environment
+from server.web.urls import API, URLS
 
 
 @pytest.fixture(autouse=True)
@@ -372,3 +373,33 @@ def test_environment_is_scrubbed_of_what_could_pass_for_a_request(monkeypatch: p
     scrub_environment()
     assert not set(dangerous) & set(os.environ)
     assert os.environ["LANG_OF_TEST"] == "x"
+
+
+@pytest.mark.parametrize(
+    ("settings", "word"),
+    [
+        ({"SESSION_ALIAS_PATH": "/auth"}, "together"),
+        ({"SESSION_ALIAS_CLIENT": "web"}, "together"),
+        ({"SESSION_ALIAS_PATH": "auth", "SESSION_ALIAS_CLIENT": "web"}, "path such as"),
+        ({"SESSION_ALIAS_PATH": "/auth?x", "SESSION_ALIAS_CLIENT": "web"}, "path such as"),
+        ({"SESSION_ALIAS_PATH": "/oauth/token", "SESSION_ALIAS_CLIENT": "web"}, "own"),
+        ({"SESSION_ALIAS_PATH": "/v1/me", "SESSION_ALIAS_CLIENT": "web"}, "own"),
+        ({"API_KEY_PREFIXES": '{"lively": "a_"}'}, "none of"),
+        ({"API_KEY_PREFIXES": '{"live": "a-b"}'}, "underscores"),
+        ({"ORGANIZATION_HEADER": "Organization ID"}, "hyphens"),
+        ({"SMTP_URL": "http://mail.example"}, "smtp://"),
+        ({"SMTP_URL": "smtp://"}, "smtp://"),
+        ({"SCOPES": '{"a": {"sentence": "A", "implies": ["b c"]}}'}, "no scope"),
+        ({"SCOPES": '{"a": {"words": "A"}}'}, "SCOPES"),
+    ],
+)
+def test_setting_of_organizations_and_keys_is_refused_when_it_cannot_work(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, str], word: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=word):
+        loaded(monkeypatch, **settings)
+
+
+def test_every_first_part_of_a_path_is_known_when_a_session_alias_must_not_take_it() -> None:
+    begins = {path.split("/")[1] for path, *_ in (*URLS, *API)} - {""}
+    assert begins <= _OWN_PATHS

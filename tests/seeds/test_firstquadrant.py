@@ -14,6 +14,7 @@ from tests.seeds.tokens import claims_of
 pytestmark = [pytest.mark.interop, pytest.mark.slow]
 
 HEADER = "FirstQuadrant-Organization-ID"
+WEB = "firstquadrant-web"
 READ = "urn:firstquadrant:*:*:read"
 CALLBACK = "https://app.firstquadrant.example/callback"
 
@@ -28,6 +29,16 @@ def guide(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guide]:
 def organization_id(guide: Guide) -> str:
     found: str = guide.server.run_json("organizations", "show", guide.organization)["id"]
     return found
+
+
+@pytest.fixture(scope="module", autouse=True)
+def web(guide: Guide) -> None:
+    """The product's own web app, as its operator registers it."""
+    guide.server.run(
+        *("clients", "create", "FirstQuadrant", "--client-id", WEB, "--type", "spa", "--first-party"),
+        *("--access-token-claims", "rich", "--redirect-uri", CALLBACK, "--refresh-token-policy", "always"),
+        *("--scope", f"openid profile email offline_access {READ}"),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -79,31 +90,13 @@ def test_request_is_unauthorized_when_there_is_no_key(guide: Guide, organization
 
 @pytest.mark.parametrize("form", ["json", "form"])
 def test_person_s_session_is_refreshed_at_auth(guide: Guide, organization_id: str, form: str) -> None:
-    web = (
-        guide.server.run_json(
-            *(
-                "clients",
-                "create",
-                "FirstQuadrant",
-                "--client-id",
-                "firstquadrant-web",
-                "--type",
-                "spa",
-                "--first-party",
-            ),
-            *("--access-token-claims", "rich", "--redirect-uri", CALLBACK, "--refresh-token-policy", "always"),
-            *("--scope", f"openid profile email offline_access {READ}"),
-        )
-        if form == "json"
-        else {"client_id": "firstquadrant-web"}
-    )
     verifier = secrets.token_urlsafe(48)
-    callback = guide.authorize(web["client_id"], CALLBACK, f"openid profile email {READ}", verifier)
+    callback = guide.authorize(WEB, CALLBACK, f"openid profile email {READ}", verifier)
     tokens = requests.post(
         guide.url("/oauth/token"),
         data={
             "grant_type": "authorization_code",
-            "client_id": web["client_id"],
+            "client_id": WEB,
             "code": callback.parameters["code"],
             "redirect_uri": CALLBACK,
             "code_verifier": verifier,
