@@ -1,5 +1,6 @@
-"""Writes the generated pages: `docs/configuration.md` from the settings, `docs/specs.md` from code and tests, the tables
-of `docs/security.md` from `docs/security.toml` and tests, `docs/authorization.md` from what decides it.
+"""Writes the generated pages: `docs/configuration.md` from the settings, `docs/specs.md` from code and tests,
+`docs/authorization.md` from the tables of pages and operations, and the tables of `docs/security.md` from
+`docs/security.toml` and tests.
 
 python docs/generate.py            writes them
 python docs/generate.py --check    says whether they are up to date; exit code 1 when not
