@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, NoReturn
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, or_, select
+from sqlalchemy import ColumnElement, Select, and_, bindparam, case, or_, select
+from sqlalchemy.orm import aliased
 
 from server.config import Settings
 from server.domain import scopes
@@ -96,30 +97,40 @@ def verify_api_key_by_id(work: UnitOfWork, key_id: str) -> VerifiedApiKey:
 _TABLES: Final = (ApiKey, Organization, User, Membership, CustomRole)
 
 
-def _finding(condition: ColumnElement[bool]) -> Select[Any]:
-    is_owners = and_(Membership.user_id == ApiKey.owner_id, Membership.organization_id == ApiKey.organization_id)
-    is_its_role = and_(CustomRole.organization_id == ApiKey.organization_id, CustomRole.name == Membership.role)
+def _finding(key: type[ApiKey], condition: ColumnElement[bool]) -> Select[Any]:
+    is_owners = and_(Membership.user_id == key.owner_id, Membership.organization_id == key.organization_id)
+    is_its_role = and_(CustomRole.organization_id == key.organization_id, CustomRole.name == Membership.role)
+    columns = [getattr(key, name) for name in ApiKey.__table__.columns.keys()]  # noqa: SIM118 – not a dict
     return (
-        select(*columns_of(*_TABLES))
-        .join_from(ApiKey, Organization, Organization.id == ApiKey.organization_id)
-        .join(User, User.id == ApiKey.owner_id, isouter=True)
+        select(*columns, *columns_of(*_TABLES[1:]))
+        .join_from(key, Organization, Organization.id == key.organization_id)
+        .join(User, User.id == key.owner_id, isouter=True)
         .join(Membership, is_owners, isouter=True)
         .join(CustomRole, is_its_role, isouter=True)
-        .where(condition, is_key_usable("now"))
+        .where(condition)
     )
 
 
 @lru_cache(maxsize=64)
 def _by_text(peppers: int) -> Select[Any]:
-    """By the public part, which is indexed, and the whole text's digest under any of so many peppers.
+    """The key at or before the public part, if it has the whole text's digest under any of so many peppers.
 
-    How long the database takes to compare digests tells nothing: nobody who has no pepper can choose them.
+    So a row is read whether or not there is such a key: how long it takes does not tell. How long the database takes
+    to compare digests tells nothing either: nobody who has no pepper can choose them.
     """
-    is_proven = or_(*(ApiKey.secret_mac == bindparam(f"mac{number}") for number in range(peppers)))
-    return _finding(and_(ApiKey.public_id == bindparam("public_id"), is_proven))
+    is_at_or_before = ApiKey.public_id <= bindparam("public_id")
+    nearest = select(ApiKey).where(is_at_or_before).order_by(ApiKey.public_id.desc()).limit(1).subquery()
+    key = aliased(ApiKey, nearest)
+    is_proven = or_(*(key.secret_mac == bindparam(f"mac{number}") for number in range(peppers)))
+    return _finding(key, _holds(is_proven) + _holds(is_key_usable("now", key)) == 2)
 
 
-_BY_ID: Final = _finding(ApiKey.id == bindparam("key_id"))
+def _holds(condition: ColumnElement[bool]) -> ColumnElement[int]:
+    """1 or 0: a sum of them is worked out to its end, where a conjunction is given up at the first that fails."""
+    return case((condition, 1), else_=0)
+
+
+_BY_ID: Final = _finding(ApiKey, and_(ApiKey.id == bindparam("key_id"), is_key_usable("now")))
 
 
 def _verified(work: UnitOfWork, row: Sequence[Any], *, for_scim: bool) -> VerifiedApiKey:

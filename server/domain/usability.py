@@ -43,14 +43,15 @@ def usable_grants(now: str) -> Select[str]:
     return select(Grant.id).join(User, User.id == Grant.user_id).where(*is_usable_now)
 
 
-def is_key_usable(now: str) -> ColumnElement[bool]:
+def is_key_usable(now: str, key: type[ApiKey] = ApiKey) -> ColumnElement[bool]:
     """The same of an API key, for the statement that finds it: one that ended is not found, as one that never was.
 
     Args:
         now: the name of the parameter that says what time it is.
+        key: the keys by another name, where the statement has one for them.
     """
     moment = bindparam(now, type_=ApiKey.__table__.c.expires_at.type)
-    return and_(ApiKey.revoked_at.is_(None), or_(ApiKey.expires_at.is_(None), ApiKey.expires_at > moment))
+    return and_(key.revoked_at.is_(None), or_(key.expires_at.is_(None), key.expires_at > moment))
 
 
 def _why_one_is_unusable(now: datetime, entity: Entity) -> str | None:

@@ -6,7 +6,8 @@ import time
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import insert, select, text
+from sqlalchemy import ColumnElement, insert, select
+from sqlalchemy.orm import Session
 
 from server.domain.api_key_verification import KeyRefused, verify_api_key
 from server.domain.api_keys import (
@@ -125,25 +126,32 @@ def test_prefix_of_a_bulk_revocation_means_itself_alone(work: UnitOfWork, organi
     assert revoke_api_keys(work, organization.id, prefix="gp_live.") == 0
 
 
-def copy(gatepost: Gatepost, times: int) -> None:
-    """Doubles the keys so many times, past the patience of requests."""
+def copy(gatepost: Gatepost) -> None:
+    """Makes a million keys of one, in statements no longer than the database is given."""
     table = table_of(ApiKey)
     with open_session(gatepost.settings) as db:
-        if db.get_bind().dialect.name == "postgresql":
-            db.execute(text("SET LOCAL statement_timeout = 0"))
-        for letter in "abcdefghijklmnopqrstuvwxyz"[:times]:
-            columns = [each + letter if each.name in {"id", "public_id"} else each for each in table.columns]
-            db.execute(insert(table).from_select(table.columns.keys(), select(*columns)))
+        for number in range(16):
+            double(db, table.c.name == "Sample", {"id": f"{number:x}", "public_id": f"{number:x}"})
+        for number in range(15):
+            double(db, table.c.name == "Sample", {"id": f".{number:x}", "public_id": f".{number:x}", "name": "."})
+
+
+def double(db: Session, which: ColumnElement[bool], added: dict[str, str]) -> None:
+    table = table_of(ApiKey)
+    columns = [each + added[each.name] if each.name in added else each for each in table.columns]
+    db.execute(insert(table).from_select(table.columns.keys(), select(*columns).where(which)))
+    db.commit()
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.spec("K-16")
 def test_million_keys_are_revoked_within_a_minute(any_gatepost: Gatepost) -> None:
     with any_gatepost.work() as work:
         organization = create_organization(work, "Acme")
         _, key_text = make_api_key(work, organization)
         work.db.commit()
-        copy(any_gatepost, 20)
+        copy(any_gatepost)
     with any_gatepost.work() as work:
         began = time.monotonic()
         assert revoke_api_keys(work, organization.id) == 2**20
