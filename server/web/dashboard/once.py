@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from server.domain.errors import Conflict
 from server.domain.idempotent_responses import begin_once, keep_response
 from server.infra import secrets
 from server.web.dashboard.shell import OrganizationShell
@@ -16,7 +17,13 @@ def form_id(shell: OrganizationShell) -> str:
 
 
 def made_before(shell: OrganizationShell) -> str | None:
-    """The id of what this very form has made already, or None: then whoever makes it calls `note_made`."""
+    """The id of what this very form has made already, or None: then whoever makes it calls `note_made`.
+
+    Raises:
+        Conflict: when the form does not say which it is.
+    """
+    if not shell.value(FIELD):
+        raise Conflict("This page was incomplete. Look it over and press the button again.")
     kept = begin_once(shell.work, _identity(shell), "")
     return kept.body.decode() if kept is not None else None
 

@@ -30,7 +30,7 @@ GET: Final = ("GET",)
 POST: Final = ("POST",)
 #: The page that says: go back to the tab where the form is.
 CONFIRMED: Final = "/dashboard/confirmed"
-_MEND: Final = "Not saved yet. Mend what is marked below."
+_MEND: Final = "Nothing has been done yet. Mend what is marked below."
 _HEADINGS: Final = {403: "You can’t do this", 404: "Not found", 409: "This can’t be done now", 410: "Too late"}
 
 
@@ -89,6 +89,8 @@ def _pass(page: Page, arguments: dict[str, Any]) -> Response:
     runs_own_script()
     shell = enter()
     try:
+        if any("\0" in each for each in arguments.values()):
+            raise NotFound("There is nothing at this address.")
         if "organization" in arguments:
             environment = cast(Environment, arguments.pop("environment"))
             shell = enter_organization(shell, arguments.pop("organization"), environment)
@@ -114,6 +116,7 @@ def _take(page: Page, shell: Shell, arguments: Mapping[str, Any]) -> Response:
         if page.is_dangerous:
             # Whoever is shown the form again signs in beside it.
             require_recent_sign_in(CONFIRMED if page.again else None)
+        _check_text()
         return page.answer(shell, **arguments)
     except (DomainError, FormRefused, SignInNeeded) as refusal:
         # Another site's form is not shown again as if it were ours.
@@ -122,6 +125,13 @@ def _take(page: Page, shell: Shell, arguments: Mapping[str, Any]) -> Response:
                 return _refused(shell, refusal)
             raise
         return _again(page.again, shell, arguments, refusal)
+
+
+def _check_text() -> None:
+    """Refuses what no text column holds."""
+    for name, value in request.form.items(multi=True):
+        if "\0" in value:
+            raise Invalid(name, "This holds a character that cannot be kept.")
 
 
 def _again(show: Answer, shell: Shell, arguments: Mapping[str, Any], refusal: Exception) -> Response:

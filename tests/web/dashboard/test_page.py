@@ -4,13 +4,16 @@ import re
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from sqlalchemy import select
 
 from server.domain import invitations, memberships, organizations, roles
+from server.domain.browsers import Browser
 from server.domain.policy.role_permissions import MANAGEMENT_NAMES, ROLES
+from server.domain.sessions import Session
 from server.web.dashboard.map import PAGES
 from server.web.dashboard.page import FormRefused, Page, check_all
 from server.web.dashboard.shell import INSIDE
-from tests.support.application import Gatepost
+from tests.support.application import PASSWORD, Gatepost
 from tests.support.flow import form_fields
 from tests.web.dashboard.conftest import Acme, Visitor, sign_in
 
@@ -203,7 +206,7 @@ def test_typed_form_is_kept_and_goes_through_when_one_confirms_in_another_tab(ac
     assert refused.status_code == 403
     assert 'value="Looks &amp; learns"' in refused.text
     tab = visitor.browser.get(link[1].replace("&amp;", "&"))
-    confirmed = visitor.submit(tab, "/login", username=visitor.email, password="correct horse battery staple")
+    confirmed = visitor.submit(tab, "/login", username=visitor.email, password=PASSWORD)
     assert confirmed.headers["Location"] == "/dashboard/confirmed"
     assert "close this tab" in visitor.browser.get("/dashboard/confirmed").text
     # The cookie was replaced, so the form's token is stale: the form comes again, and then goes through.
@@ -247,13 +250,42 @@ def test_form_is_not_shown_as_ours_when_it_comes_from_another_site(headers: dict
 
 def test_token_is_of_one_person_when_several_are_signed_in_on_a_browser(acme: Acme) -> None:
     visitor = acme.sign_in()
-    form = visitor.get("settings")
     login = form_fields(visitor.browser.get("/login").text)
-    second = {**login, "username": "admin@example.com", "password": "correct horse battery staple"}
-    visitor.browser.post("/login", data=second)
+    visitor.browser.post("/login", data={**login, "username": "admin@example.com", "password": PASSWORD})
+    form = visitor.get("settings")
+    with acme.gatepost.work() as work:
+        owners = select(Session).where(Session.user_id == acme.people["owner"].id)
+        session = work.db.scalars(owners).one()
+        # As the account chooser does; the cookie stays the same.
+        work.db.get_one(Browser, session.browser_id).current_session_id = session.id
+    assert "The owner" in visitor.get("settings").text
     answer = visitor.submit(form, visitor.path("settings"), name="Taken over", slug="acme")
     assert answer.status_code == 403
     assert "organization.updated" not in acme.gatepost.audit_events()
+
+
+def test_nul_is_refused_before_any_query_when_sent(acme: Acme) -> None:
+    """PostgreSQL takes none in a text."""
+    visitor = acme.sign_in()
+    form = visitor.get("members", "invite")
+    answer = visitor.submit(form, visitor.path("members", "invite"), email="eve@example.com", role="member\0")
+    assert answer.status_code == 400
+    assert 'id="role-error"' in answer.text
+    for path in ("members/%00", "api-keys/key_%00", "roles/x%00"):
+        answer = visitor.browser.get(visitor.path(path))
+        assert answer.status_code == 404
+        assert "There is nothing at this address." in answer.text
+
+
+def test_form_makes_nothing_when_it_does_not_say_which_it_is(acme: Acme) -> None:
+    visitor = acme.sign_in()
+    form = {**form_fields(visitor.get("api-keys", "new").text), "form_id": ""}
+    form |= {"name": "Night job", "kind": "standard", "permissions": "entities:read", "expires": "90"}
+    answer = visitor.browser.post(visitor.path("api-keys"), data=form)
+    assert answer.status_code == 409
+    assert 'value="Night job"' in answer.text
+    assert form_fields(answer.text)["form_id"] != ""
+    assert "api_key.created" not in acme.gatepost.audit_events()
 
 
 # The page around ---------------------------------------------------------------------------------------------------
@@ -274,7 +306,7 @@ def test_frame_stands_under_the_issuers_path_when_it_has_one(make_gatepost: obje
     acme = make_acme(gatepost)
     browser = gatepost.browser()
     login = form_fields(browser.get("/tenant/login").text)
-    form = {**login, "username": "owner@example.com", "password": "correct horse battery staple"}
+    form = {**login, "username": "owner@example.com", "password": PASSWORD}
     assert browser.post("/tenant/login", data=form).status_code == 303
     page = browser.get("/tenant/dashboard/acme/live/members/invite")
     links = re.findall(r'(?:href|action|src)="(/[^"]*)"', page.text)
