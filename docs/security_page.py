@@ -23,6 +23,7 @@ FAMILIES = {
     "H": "Host and forwarded headers",
     "F": "Requests to other servers",
     "L": "Logs, errors, answers",
+    "K": "API keys",
     "R": "Reliability",
     "INV": "Invariants",
     "RED": "Redirect URI corpus",

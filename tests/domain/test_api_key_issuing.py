@@ -140,6 +140,7 @@ def test_key_ends_after_ninety_days_at_a_given_time_or_never(work: UnitOfWork, o
 
 @pytest.mark.spec("K-11")
 @pytest.mark.parametrize("wanted", ["*", "users:*", "users:write", "organizations:delete", "*:read"])
+@pytest.mark.spec("INV-32")
 def test_key_has_no_more_rights_than_its_maker(work: UnitOfWork, organization: Organization, wanted: str) -> None:
     maker = maker_of(work, organization, make_member(work, organization, "developer"))
     with pytest.raises(Denied, match="no more than whoever makes it"):
@@ -232,6 +233,7 @@ def test_key_that_has_ended_is_not_changed(work: UnitOfWork, organization: Organ
 
 @pytest.mark.spec("K-06")
 @pytest.mark.parametrize("overlap", [0, 1, 3600, 86400, 7 * 86400, 30 * 86400, 12345])
+@pytest.mark.spec("INV-33")
 def test_old_key_works_to_the_second_of_the_overlap(
     work: UnitOfWork, organization: Organization, clock: FrozenClock, overlap: int
 ) -> None:

@@ -103,6 +103,7 @@ def test_key_of_an_operator_has_no_owner(work: UnitOfWork, organization: Organiz
 
 
 @pytest.mark.spec("K-02", "K-08")
+@pytest.mark.spec("INV-34")
 def test_key_costs_one_statement_and_none_when_its_checksum_is_wrong(gatepost: Gatepost) -> None:
     with gatepost.work() as work:
         organization = create_organization(work, "Acme")

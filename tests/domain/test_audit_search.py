@@ -120,6 +120,7 @@ def walk(work: UnitOfWork, sought: AuditFilter, limit: int) -> tuple[list[AuditR
             return rows, pages
 
 
+@pytest.mark.spec("INV-40")
 def test_every_row_is_on_one_page_also_when_all_are_of_the_same_moment(work: UnitOfWork, clock: FrozenClock) -> None:
     for number in range(25):
         note(work, note=str(number))
@@ -193,6 +194,7 @@ def test_span_of_time_is_refused_when_it_ends_before_it_begins(work: UnitOfWork)
 
 
 @pytest.mark.parametrize("cursor", ["", "1", "a-b", "1-1; DROP", "9" * 18 + "-1", "1-" + "9" * 40, "-1--1"])
+@pytest.mark.spec("INV-40")
 def test_cursor_is_refused_when_it_is_none_of_ours(work: UnitOfWork, cursor: str) -> None:
     with pytest.raises(Invalid) as refusal:
         search(work, AuditFilter(ORGANIZATION), cursor)

@@ -100,6 +100,7 @@ def test_last_use_is_not_a_failure(work: UnitOfWork, key: ApiKey, clock: FrozenC
 
 
 @pytest.mark.spec("K-07")
+@pytest.mark.spec("INV-35")
 def test_key_is_written_once_a_minute_over_all_processes(any_gatepost: Gatepost) -> None:
     with any_gatepost.work() as work:
         key, _ = make_api_key(work, create_organization(work, "Acme"))

@@ -155,6 +155,7 @@ def test_link_is_kept_as_a_digest_and_told_to_no_log(work: UnitOfWork, acme: Org
     assert BOB not in str([row.details for row in rows])
 
 
+@pytest.mark.spec("E-06")
 def test_acceptance_is_refused_to_somebody_else(work: UnitOfWork, acme: Organization) -> None:
     invitation, eve = by(work, shown(work, acme)), make_user(work, "eve@example.com")
     with pytest.raises(Denied, match=BOB):
@@ -213,6 +214,7 @@ def lose_rights(work: UnitOfWork, acme: Organization, inviter: User, how: str) -
 
 @pytest.mark.spec("K-12")
 @pytest.mark.parametrize("how", ["removed", "suspended", "disabled", "may no longer invite"])
+@pytest.mark.spec("E-06")
 def test_acceptance_is_refused_when_the_inviter_lost_their_rights(
     work: UnitOfWork, acme: Organization, how: str
 ) -> None:
@@ -341,6 +343,7 @@ def at_once(deployment: Gatepost, count: int, act: Callable[[UnitOfWork], object
         return sorted(pool.map(run, range(count)))
 
 
+@pytest.mark.spec("E-06")
 def test_one_membership_is_made_when_an_invitation_is_accepted_many_times_at_once(deployment: Gatepost) -> None:
     with deployment.work() as work:
         acme = create_organization(work, "Acme")

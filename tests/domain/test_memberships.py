@@ -131,6 +131,7 @@ def test_removal_is_told_of_once_and_leaves_the_account(work: UnitOfWork, acme: 
 
 @pytest.mark.parametrize("act", TAKING.values(), ids=TAKING)
 @pytest.mark.parametrize("other", ["none", "admin", "suspended owner", "disabled owner"])
+@pytest.mark.spec("INV-37")
 def test_last_owner_stays_whoever_else_is_there(
     work: UnitOfWork, acme: Organization, ada: User, act: Act, other: str
 ) -> None:
@@ -174,6 +175,7 @@ def deployment(database_url: str, tmp_path: Path) -> Iterator[Gatepost]:
 
 
 @pytest.mark.parametrize("act", TAKING.values(), ids=TAKING)
+@pytest.mark.spec("INV-37")
 def test_one_owner_is_left_when_all_go_at_once(deployment: Gatepost, act: Act) -> None:
     count = 4
     with deployment.work() as work:

@@ -132,6 +132,7 @@ def test_change_is_told_of_only_when_there_is_one(work: UnitOfWork, acme: Organi
 
 
 @pytest.mark.spec("K-12")
+@pytest.mark.spec("L-06")
 def test_member_has_the_rights_of_their_role_as_it_is_now(work: UnitOfWork, acme: Organization) -> None:
     role = create_role(work, acme, "releaser", ["users:read", "users:write"], maker_rights=None)
     membership = add_member(work, acme, make_user(work), "releaser")

@@ -40,6 +40,7 @@ def key_of(gatepost: Gatepost) -> tuple[str, str]:
 @pytest.mark.race
 @pytest.mark.spec("K-06")
 @pytest.mark.parametrize("overlap", [0, 3600])
+@pytest.mark.spec("INV-33")
 def test_one_of_twenty_rotations_at_once_succeeds(any_gatepost: Gatepost, overlap: int) -> None:
     for _ in range(ROUNDS):
         key_id, old_text = key_of(any_gatepost)

@@ -113,6 +113,8 @@ def test_everything_is_forbidden_when_the_organization_is_suspended(api: Api, se
 
 
 @pytest.mark.spec("K-12")
+@pytest.mark.spec("L-06")
+@pytest.mark.spec("INV-32")
 def test_rights_shrink_at_once_when_the_owner_loses_theirs(api: Api) -> None:
     grace = api.member("grace@example.com", "admin")
     key = api.key("users:read", "api-keys:read", owner=grace)

@@ -7,6 +7,7 @@ from tests.web.api.conftest import Api, Session
 from tests.web.api.test_authentication import refused
 
 
+@pytest.mark.spec("INV-40")
 def test_people_are_listed_page_by_page_when_there_are_many(api: Api, session: Session) -> None:
     for number in range(4):
         api.gatepost.clock.advance(1)

@@ -172,6 +172,7 @@ def test_role_counts_at_once_when_it_is_lowered(acme: Acme) -> None:
 
 
 @pytest.mark.parametrize("page", [page for page in INNER if page.is_dangerous], ids=name_of)
+@pytest.mark.spec("S-07")
 def test_recent_sign_in_is_asked_for_when_the_last_is_too_old(page: Page, acme: Acme, ids: dict[str, str]) -> None:
     visitor = acme.sign_in()
     path = path_of(page, visitor, ids)
