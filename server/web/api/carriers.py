@@ -23,7 +23,8 @@ _IN_URL: Final = (
     "one that was sent."
 )
 _NOT_BEARER: Final = "The Authorization header must be: Bearer, a space, and the API key or access token."
-_ACCESS_TOKEN: Final = "access_token"
+#: The parameter that RFC 6750 §2.3 knows, and nobody should use.
+ACCESS_TOKEN: Final = "access_token"
 
 
 def check_carriers(
@@ -41,7 +42,7 @@ def check_carriers(
         Refusal: 401 when a credential stands in the URL, or the header is another scheme's.
     """
     for name, value in query:
-        if name == _ACCESS_TOKEN or looks_like_api_key(work.settings, value):
+        if name == ACCESS_TOKEN or looks_like_api_key(work.settings, value):
             raise _refused(work, operation, "query", _IN_URL)
     authorization: str | None = environ.get("HTTP_AUTHORIZATION")
     if authorization is None:

@@ -53,15 +53,23 @@ class Question:
     """One question of a gateway."""
 
     required: Required
-    #: What the original request asks for, in all ways in which it was told; empty when it was not.
-    targets: tuple[str, ...]
-    #: Every pair of the query of the original request.
-    query: Pairs
+    #: Path and query of the original request; None when it was not told.
+    target: str | None
 
     @property
     def is_for_scim(self) -> bool:
         """Whether the request is one for provisioning: no other path may be reached by way of this one."""
-        return bool(self.targets) and all(_is_scim(target) for target in self.targets)
+        return self.target is not None and _is_scim(self.target)
+
+    def query(self, telling: Iterable[str]) -> Pairs:
+        """The names and values in the original request's query, if any could be what begins with one of `telling`.
+
+        It is the API's, which may read it as it likes: nothing about it is wrong here.
+        """
+        query = (self.target or "").partition("?")[2]
+        if "%" not in query and not any(text in query for text in telling):
+            return ()
+        return tuple(parse_qsl(query, keep_blank_values=True))
 
 
 def read_question(environ: Mapping[str, Any], below: str) -> Question:
@@ -85,12 +93,12 @@ def read_question(environ: Mapping[str, Any], below: str) -> Question:
         stated = Required()
     else:
         stated = _stated(own_query)
-    targets = list(dict.fromkeys(map(_without_origin, targets)))
+    targets = [*dict.fromkeys(map(_without_origin, targets))]
     if len(methods) > 1 or len(targets) > 1:
         raise Refusal(400, "The request's method or path was told in two ways that differ.")
     required = _with_headers(stated, environ, is_environment_open=bool(below))
     required = _with_method(required, next(iter(methods), None))
-    return Question(required, tuple(targets), tuple(pair for each in targets for pair in _query_of(each)))
+    return Question(required, next(iter(targets), None))
 
 
 def path_below(path: str, issuer_path: str) -> str | None:
@@ -105,29 +113,18 @@ def path_below(path: str, issuer_path: str) -> str | None:
     return None
 
 
-def pairs_of(query: str) -> Pairs:
-    """The names and values of a query string.
-
-    Raises:
-        Refusal: 400 when it is none.
-    """
-    if not query:
-        return ()
-    try:
-        # WSGI hands the raw bytes over as Latin-1 (PEP 3333).
-        text = query.encode("latin-1").decode()
-        found = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MAXIMUM_PARAMETERS)
-    except ValueError as error:
-        raise Refusal(400, "The query cannot be read.") from error
-    return tuple(found)
-
-
 @lru_cache(maxsize=256)
 def _stated(query: str) -> Required:
     """What the address itself requires: always the same one, so that it is read once."""
     found: dict[str, set[str]] = {"scope": set(), "organization": set()}
     environments, by_method = [], []
-    for name, value in pairs_of(query):
+    try:
+        # WSGI hands the raw bytes over as Latin-1 (PEP 3333).
+        text = query.encode("latin-1").decode()
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=_MAXIMUM_PARAMETERS)
+    except ValueError as error:
+        raise Refusal(400, _WRONG_QUERY) from error
+    for name, value in pairs:
         prefix, _, method = name.partition(".")
         if name in found and value:
             found[name].update(scopes.parse(value) if name == "scope" else {value})
@@ -187,10 +184,6 @@ def _without_origin(target: str) -> str:
     except ValueError as error:
         raise Refusal(400, "The path of the request cannot be read.") from error
     return f"{parts.path}?{parts.query}" if parts.query else parts.path
-
-
-def _query_of(target: str) -> Pairs:
-    return pairs_of(target.partition("?")[2])
 
 
 def _is_scim(target: str) -> bool:

@@ -27,7 +27,7 @@ from server.protocol.authorization_server import EndpointResponse
 from server.protocol.credentials import CredentialRefused, VerifiedCredential, verify_credential
 from server.protocol.metadata import encode_document
 from server.protocol.tokens.scope_claim import spelled
-from server.web.api.carriers import check_carriers
+from server.web.api.carriers import ACCESS_TOKEN, check_carriers
 from server.web.api.documents import Document
 from server.web.api.error_answers import CODES, Refusal
 from server.web.api.gateway_question import Question, path_below, read_question
@@ -111,7 +111,8 @@ def _verified(work: UnitOfWork, environ: Mapping[str, Any]) -> EndpointResponse:
 
 
 def _authenticate(work: UnitOfWork, environ: Mapping[str, Any], question: Question) -> VerifiedCredential:
-    presented = check_carriers(work, environ, question.query, _OPERATION)
+    query = question.query((ACCESS_TOKEN, *work.settings.api_key_prefixes.values()))
+    presented = check_carriers(work, environ, query, _OPERATION)
     if presented is None:
         raise Refusal(401, "Send an API key or an access token: Authorization: Bearer …", _challenge(work))
     try:
@@ -191,8 +192,14 @@ def _passed(
         "email": user.email if user is not None and "email" in credential.scope_set else None,
     }
     known = {name: value for name, value in found.items() if value is not None}
-    headers = [(_HEADERS[name], quote(value, safe=_PLAIN)) for name, value in known.items()]
+    headers = [(_HEADERS[name], _as_header(value)) for name, value in known.items()]
     return EndpointResponse(200, known, [*headers, *_limit_headers(allowance), _NO_STORE])
+
+
+def _as_header(value: str) -> str:
+    """The value, of which everything that is not printable ASCII is percent-encoded."""
+    is_plain = value.isascii() and value.isprintable() and "%" not in value
+    return value if is_plain else quote(value, safe=_PLAIN)
 
 
 _HEADERS: Final = {

@@ -294,6 +294,17 @@ def test_envoy_s_path_and_method_are_the_request_s_own(gateway: Gateway) -> None
     assert gateway.ask(text, path="/v1/verifyx").status_code == 404
 
 
+@pytest.mark.parametrize(
+    "query", ["q=%FF", "q=%", "&&&", "=", "%F0%9F", "&".join(f"a{number}=1" for number in range(300)), "a;b", "%61=%62"]
+)
+def test_query_of_the_request_is_the_api_s_own(gateway: Gateway, query: str) -> None:
+    _, text = gateway.key()
+    assert gateway.ask(text, headers={"X-Original-URI": f"/users?{query}"}).status_code == 200
+    assert gateway.ask(text, query, path="/v1/verify/users").status_code == 200
+    hidden = f"/users?{query}&x={text.replace('gp_', '%67p%5F')}"
+    assert gateway.ask(text, headers={"X-Original-URI": hidden}).status_code == 401
+
+
 SCIM_PATHS = {
     "/scim/v2": 200,
     "/scim/v2/": 200,
