@@ -33,6 +33,15 @@ LABELS: Final = {
     "post_logout_redirect_uris": "Return addresses after signing out",
     "scope": "Scopes",
 }
+#: How a secret is sent; other ways to prove who it is need keys, and are registered over the API.
+SENDING: Final = (
+    ("client_secret_basic", "In the Authorization header", "What most libraries do by themselves."),
+    (
+        "client_secret_post",
+        "In the body of the request",
+        "For programs that send client_id and client_secret as fields.",
+    ),
+)
 _LINKS: Final = ("client_uri", "policy_uri", "tos_uri")
 _URIS: Final = ("redirect_uris", "post_logout_redirect_uris")
 
@@ -46,10 +55,13 @@ def form_values(shell: OrganizationShell, kind: ApplicationType, client: Client 
     chosen = _chosen(shell, kind, client)
     signs = client.jwt_authentication if client else False
     groups = scope_groups(shell, kind, chosen)
+    method = client.token_endpoint_auth_method if client else DEFAULTS[kind.name].token_endpoint_auth_method
     return values | {
         "groups": groups,
         "patterns": patterns_among(chosen - PERSONAL, shell.rights),
         "jwt_authentication": bool(shell.value("jwt_authentication", "yes" if signs else "")),
+        "method": shell.value("token_endpoint_auth_method", method),
+        "sending": SENDING if kind.has_secret and method in {name for name, _, _ in SENDING} else (),
         "labels": LABELS,
         # Few applications manage the organization; what few need stands behind a line.
         "folded": [group.title for group in groups if group.lines[0].name in MANAGEMENT_NAMES],
@@ -82,6 +94,8 @@ def typed_metadata(shell: OrganizationShell, kind: ApplicationType) -> dict[str,
     typed["scope"] = format_scopes(chosen_permissions(shell))
     if kind.has_secret:
         typed["jwt_authentication"] = bool(shell.value("jwt_authentication"))
+        method = shell.value("token_endpoint_auth_method")
+        typed |= {"token_endpoint_auth_method": method} if method in {name for name, _, _ in SENDING} else {}
     if kind.signs_people_in:
         typed |= _typed_uris(shell, kind)
     return typed

@@ -32,7 +32,7 @@ class Language:
     command: str
 
 
-_SHOWN_METHODS: Final = frozenset({"client_secret_basic", "none"})
+_SHOWN_METHODS: Final = frozenset({"client_secret_basic", "client_secret_post", "none"})
 LANGUAGES: Final = {
     each.name: each
     for each in (
@@ -78,6 +78,7 @@ def snippet(settings: Settings, client: Client, language: Language) -> str:
         scope=scope,
         has_userinfo=OPENID in parse(scope),
         has_secret=needs_secret(client),
+        in_body=client.token_endpoint_auth_method == "client_secret_post",
         shell=shlex.quote,
     )
 

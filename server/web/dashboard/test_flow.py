@@ -166,7 +166,9 @@ def _parameters(client: Client, trial: Trial) -> dict[str, str]:
 
 def _trade(token_url: str, client: Client, trial: Trial, code: str) -> str:
     """The token request as a command; the secret is left to whoever runs it."""
-    proof = '-u "$CLIENT_ID:$CLIENT_SECRET"' if needs_secret(client) else '-d "client_id=$CLIENT_ID"'
+    in_body = client.token_endpoint_auth_method == "client_secret_post"
+    proof = '-u "$CLIENT_ID:$CLIENT_SECRET"' if needs_secret(client) and not in_body else '-d "client_id=$CLIENT_ID"'
+    proof += ' -d "client_secret=$CLIENT_SECRET"' if in_body else ""
     form = {
         "code": code,
         "redirect_uri": trial.redirect_uri,

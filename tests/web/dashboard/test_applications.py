@@ -10,6 +10,7 @@ from werkzeug.test import TestResponse
 from server.domain.clients import Client, get_client
 from tests.support.application import Gatepost
 from tests.support.dashboard import Member, forms, member, visible
+from tests.support.relying_party import public_keys
 
 CALLBACK = "https://shop.example/callback"
 
@@ -57,6 +58,43 @@ def test_type_decides_how_the_application_gets_its_tokens(
     row = ada.gatepost.audit_rows("client.created")[-1]
     assert (row.actor_kind, row.actor_id) == ("user", ada.user.id)
     assert (row.organization_id, row.environment) == (ada.organization.id, "live")
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+@pytest.mark.parametrize("kind", ["web", "machine"])
+def test_secret_is_sent_as_it_was_chosen(ada: Member, kind: str, method: str) -> None:
+    client = registered(ada, kind, token_endpoint_auth_method=method)
+    assert client.token_endpoint_auth_method == method
+    secrets_before = len(ada.gatepost.audit_rows("client.secret.issued"))
+    other = "client_secret_post" if method == "client_secret_basic" else "client_secret_basic"
+    uris = {} if kind == "machine" else {"redirect_uris": CALLBACK}
+    answer = ada.post("applications", client.id, "edit", client_name="Shop", token_endpoint_auth_method=other, **uris)
+    assert answer.status_code == 303
+    with ada.gatepost.work() as work:
+        assert get_client(work, client.id).token_endpoint_auth_method == other
+    assert len(ada.gatepost.audit_rows("client.secret.issued")) == secrets_before
+
+
+@pytest.mark.parametrize(
+    ("kind", "method"), [("spa", "client_secret_basic"), ("native", "client_secret_post"), ("web", "none")]
+)
+def test_type_that_cannot_keep_a_secret_gets_none_and_the_others_always_have_one(
+    ada: Member, kind: str, method: str
+) -> None:
+    client = registered(ada, kind, token_endpoint_auth_method=method)
+    assert client.token_endpoint_auth_method == ("client_secret_basic" if kind == "web" else "none")
+
+
+def test_way_to_prove_itself_that_has_no_box_stays_when_the_application_is_changed(ada: Member) -> None:
+    client = registered(ada)
+    keys = {"keys": [public_keys()["keys"][0]]}
+    ada.gatepost.change_client(client.id, token_endpoint_auth_method="private_key_jwt", jwks=keys)
+    assert "In the body of the request" not in ada.get("applications", client.id, "edit").text
+    fields = {"client_name": "Shop", "redirect_uris": CALLBACK}
+    assert ada.post("applications", client.id, "edit", **fields).status_code == 303
+    with ada.gatepost.work() as work:
+        assert get_client(work, client.id).token_endpoint_auth_method == "private_key_jwt"
+    assert "private_key_jwt" in ada.get("applications", client.id, "quick-start").text
 
 
 def test_every_type_is_explained_before_one_is_chosen(ada: Member) -> None:

@@ -19,13 +19,19 @@ const (
 )
 
 func post(path string, form url.Values) []byte {
+{% if in_body %}
+	form.Set("client_id", clientID)
+	form.Set("client_secret", os.Getenv("CLIENT_SECRET")) // shown once, when it is made
+{% endif %}
 	request, err := http.NewRequest("POST", issuer+path, strings.NewReader(form.Encode()))
 	if err != nil {
 		log.Fatal(err)
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+{% if not in_body %}
 	// The secret is shown once, when it is made.
 	request.SetBasicAuth(url.QueryEscape(clientID), url.QueryEscape(os.Getenv("CLIENT_SECRET")))
+{% endif %}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
 		log.Fatal(err)

@@ -5,12 +5,19 @@ const SCOPE = {{ scope|tojson }};
 const CLIENT_SECRET = process.env.CLIENT_SECRET; // shown once, when it is made
 
 async function post(path, form) {
+{% if in_body %}
+  const response = await fetch(ISSUER + path, {
+    method: "POST",
+    body: new URLSearchParams({ ...form, client_id: CLIENT_ID, client_secret: CLIENT_SECRET }),
+  });
+{% else %}
   const pair = `${encodeURIComponent(CLIENT_ID)}:${encodeURIComponent(CLIENT_SECRET)}`;
   const response = await fetch(ISSUER + path, {
     method: "POST",
     headers: { Authorization: `Basic ${btoa(pair)}` },
     body: new URLSearchParams(form),
   });
+{% endif %}
   const answer = await response.json();
   if (!response.ok) throw new Error(`Refused: ${answer.error}`);
   return answer;

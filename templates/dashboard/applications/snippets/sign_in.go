@@ -81,15 +81,18 @@ func main() {
 	form.Set("code", answer.Get("code"))
 	form.Set("redirect_uri", redirectURI)
 	form.Set("code_verifier", verifier)
-{% if not has_secret %}
+{% if in_body or not has_secret %}
 	form.Set("client_id", clientID)
+{% endif %}
+{% if in_body %}
+	form.Set("client_secret", os.Getenv("CLIENT_SECRET")) // shown once, when it is made
 {% endif %}
 	request, err := http.NewRequest("POST", issuer+"/oauth/token", strings.NewReader(form.Encode()))
 	if err != nil {
 		log.Fatal(err)
 	}
 	request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-{% if has_secret %}
+{% if has_secret and not in_body %}
 	// The secret is shown once, when it is made.
 	request.SetBasicAuth(url.QueryEscape(clientID), url.QueryEscape(os.Getenv("CLIENT_SECRET")))
 {% endif %}

@@ -30,7 +30,7 @@ if (!answer.has("code")) throw new Error(`Refused: ${answer.get("error")}`);
 
 const response = await fetch(`${ISSUER}/oauth/token`, {
   method: "POST",
-{% if has_secret %}
+{% if has_secret and not in_body %}
   headers: {
     Authorization: `Basic ${btoa(`${encodeURIComponent(CLIENT_ID)}:${encodeURIComponent(CLIENT_SECRET)}`)}`,
   },
@@ -40,8 +40,11 @@ const response = await fetch(`${ISSUER}/oauth/token`, {
     code: answer.get("code"),
     redirect_uri: REDIRECT_URI,
     code_verifier: verifier,
-{% if not has_secret %}
+{% if in_body or not has_secret %}
     client_id: CLIENT_ID,
+{% endif %}
+{% if in_body %}
+    client_secret: CLIENT_SECRET,
 {% endif %}
   }),
 });

@@ -6,7 +6,7 @@ import json
 import os
 {% endif %}
 import secrets
-from urllib.parse import parse_qs, {% if has_secret %}quote, {% endif %}urlencode, urlsplit
+from urllib.parse import parse_qs, {% if has_secret and not in_body %}quote, {% endif %}urlencode, urlsplit
 from urllib.request import Request, urlopen
 
 ISSUER = {{ issuer|tojson }}
@@ -41,12 +41,15 @@ form = {
     "code": answer["code"][0],
     "redirect_uri": REDIRECT_URI,
     "code_verifier": verifier,
-{% if not has_secret %}
+{% if in_body or not has_secret %}
     "client_id": CLIENT_ID,
+{% endif %}
+{% if in_body %}
+    "client_secret": CLIENT_SECRET,
 {% endif %}
 }
 request = Request(f"{ISSUER}/oauth/token", data=urlencode(form).encode())
-{% if has_secret %}
+{% if has_secret and not in_body %}
 pair = f"{quote(CLIENT_ID, safe='')}:{quote(CLIENT_SECRET, safe='')}"
 request.add_header("Authorization", "Basic " + base64.b64encode(pair.encode()).decode())
 {% endif %}

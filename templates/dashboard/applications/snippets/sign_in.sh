@@ -28,10 +28,13 @@ esac
 CODE=$(printf %s "$ANSWER" | sed -n 's/.*[?&]code=\([^&]*\).*/\1/p')
 
 TOKENS=$(curl --fail-with-body -sS "$ISSUER/oauth/token" \
-{% if has_secret %}
+{% if has_secret and not in_body %}
   -u "$CLIENT_ID:$CLIENT_SECRET" \
 {% else %}
   --data-urlencode "client_id=$CLIENT_ID" \
+{% endif %}
+{% if in_body %}
+  --data-urlencode "client_secret=$CLIENT_SECRET" \
 {% endif %}
   -d grant_type=authorization_code \
   -d "code=$CODE" \
