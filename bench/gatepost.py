@@ -23,7 +23,11 @@ from bench.subject import (
     DISCOVERY,
     INTROSPECTION,
     JWKS,
+    KEY_INTROSPECTION,
+    KEY_VERIFICATION,
+    LIMITED_VERIFICATION,
     LOGIN,
+    MISTYPED_VERIFICATION,
     OPERATIONS,
     REFRESH,
     REFRESH_ES256,
@@ -63,6 +67,8 @@ class Gatepost(HttpSubject):
         self._resource_server = self._client("machine", "EdDSA", "--scope", "notes:read", "--introspect-any")
         for number in range(PEOPLE):
             server.run("users", "create", _email(number), "--name", "Bench", "--password-stdin", stdin=PASSWORD)
+        server.run("organizations", "create", "Bench", "--slug", "bench")
+        self._key, self._limited_key = self._api_key(), self._api_key("--rate-limit", "1000000")
         self._cookies = self._sign_in()
         self._makers: dict[str, Callable[[Limits], Work]] = {
             CLIENT_CREDENTIALS: lambda _: self._client_credentials(self._machine),
@@ -71,7 +77,11 @@ class Gatepost(HttpSubject):
             REFRESH: lambda limits: self._refreshes(limits, self._web, PLAIN),
             REFRESH_ES256: lambda limits: self._refreshes(limits, self._web_es256, PLAIN),
             REFRESH_WITH_ID_TOKEN: lambda limits: self._refreshes(limits, self._web, OPENID),
-            INTROSPECTION: lambda _: self._introspections(),
+            INTROSPECTION: lambda _: self._introspections(self._token()),
+            KEY_INTROSPECTION: lambda _: self._introspections(self._key),
+            KEY_VERIFICATION: lambda _: self._verifications(self._key),
+            LIMITED_VERIFICATION: lambda _: self._verifications(self._limited_key),
+            MISTYPED_VERIFICATION: lambda _: self._verifications(mistyped(self._key), 401),
             USERINFO: lambda _: Work(http.the_same(http.get(self.port, "/oauth/userinfo", http.bearer(self._token())))),
             JWKS: lambda _: Work(http.the_same(http.get(self.port, "/.well-known/jwks.json"))),
             DISCOVERY: lambda _: Work(http.the_same(http.get(self.port, "/.well-known/openid-configuration"))),
@@ -137,9 +147,19 @@ class Gatepost(HttpSubject):
         form = {"grant_type": "client_credentials", "scope": "notes:read"}
         return Work(http.the_same(http.post(self.port, "/oauth/token", form, client[1])))
 
-    def _introspections(self) -> Work:
-        """A resource server asks about a person's token that another client holds."""
-        form = {"token": self._token()}
+    def _api_key(self, *options: str) -> str:
+        made = self._server.run_json("api-keys", "create", "bench", "Bench", "--permission", "notes:read", *options)
+        return str(made["key"])
+
+    def _verifications(self, key: str, expected: int = 200) -> Work:
+        """A gateway asks about every request of one client."""
+        path = "/v1/verify?scope=notes:read&environment=live"
+        headers = {**http.bearer(key), "X-Original-Method": "GET", "X-Original-URI": "/notes?page=2"}
+        return Work(http.the_same(http.get(self.port, path, headers)), expected)
+
+    def _introspections(self, token: str) -> Work:
+        """A resource server asks about what somebody else holds."""
+        form = {"token": token}
         return Work(http.the_same(http.post(self.port, "/oauth/introspect", form, self._resource_server[1])))
 
     def _redemptions(
@@ -183,6 +203,11 @@ def login_request(port: int, page: Answer, email: str) -> bytes:
     form = {"csrf_token": found[1].decode(), "username": email, "password": PASSWORD, "decision": "sign_in"}
     cookie = page.header("Set-Cookie").partition(";")[0]
     return http.post(port, "/login", form, {"Cookie": cookie})
+
+
+def mistyped(key: str) -> str:
+    """The key with another last character."""
+    return key[:-1] + ("0" if key[-1] != "0" else "1")
 
 
 def forget_attempts(url: str) -> None:

@@ -17,6 +17,10 @@ REFRESH = "refresh RS256"
 REFRESH_ES256 = "refresh ES256"
 REFRESH_WITH_ID_TOKEN = "refresh with ID token"
 INTROSPECTION = "introspection"
+KEY_INTROSPECTION = "introspection of a key"
+KEY_VERIFICATION = "verification of a key"
+LIMITED_VERIFICATION = "verification of a limited key"
+MISTYPED_VERIFICATION = "verification of a mistyped key"
 USERINFO = "userinfo"
 JWKS = "JWKS"
 DISCOVERY = "discovery"
@@ -31,6 +35,10 @@ OPERATIONS = (
     REFRESH_ES256,
     REFRESH_WITH_ID_TOKEN,
     INTROSPECTION,
+    KEY_INTROSPECTION,
+    KEY_VERIFICATION,
+    LIMITED_VERIFICATION,
+    MISTYPED_VERIFICATION,
     USERINFO,
     JWKS,
     DISCOVERY,

@@ -17,6 +17,7 @@ from bench.subject import (
     DISCOVERY,
     INTROSPECTION,
     JWKS,
+    KEY_VERIFICATION,
     LOGIN,
     REFRESH,
     REFRESH_ES256,
@@ -96,6 +97,8 @@ TARGETS: tuple[Target, ...] = (
     Target(MUST, (GATEPOST_POSTGRES, REFRESH_WITH_ID_TOKEN), _SIGN, 2.0, times=2),
     *_targets(MUST, REFRESH_WITH_ID_TOKEN, POSTGRES, ((OIDC_POSTGRES, REFRESH_WITH_ID_TOKEN), 0.7)),
     *_targets(MUST, INTROSPECTION, POSTGRES, ((OIDC_POSTGRES, INTROSPECTION), 1.0)),
+    # A key is proven by a row and a digest, a token by a row and a signature.
+    *(Target(MUST, (subject, KEY_VERIFICATION), (subject, INTROSPECTION), 1.0) for subject in BOTH),
     *_targets(MUST, USERINFO, POSTGRES, ((OIDC_POSTGRES, USERINFO), 1.0)),
     *_targets(MUST, JWKS, BOTH, ((OIDC, JWKS), 1.0)),
     *_targets(MUST, DISCOVERY, BOTH, ((OIDC, DISCOVERY), 1.0)),
