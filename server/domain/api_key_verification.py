@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, NoReturn
+from itertools import accumulate
+from typing import Any, Final, NoReturn, TypeVar
 
 from sqlalchemy import ColumnElement, Select, and_, bindparam, case, or_, select
 from sqlalchemy.orm import aliased
@@ -27,7 +28,9 @@ from server.domain.unit_of_work import UnitOfWork
 from server.domain.usability import is_key_usable, why_unusable
 from server.domain.usage_recorder import PresentedKey
 from server.domain.users import User
-from server.infra.database import columns_of, detached_each
+from server.infra.database import Base, columns_of, detached
+
+T = TypeVar("T", bound=Base)
 
 _KIND: Final = "api_key"
 _UNKNOWN: Final = "unknown"
@@ -95,6 +98,8 @@ def verify_api_key_by_id(work: UnitOfWork, key_id: str) -> VerifiedApiKey:
 
 
 _TABLES: Final = (ApiKey, Organization, User, Membership, CustomRole)
+#: Where in a row the columns of each table end.
+_ENDS: Final = list(accumulate(len(table.__table__.columns) for table in _TABLES))
 
 
 def _finding(key: type[ApiKey], condition: ColumnElement[bool]) -> Select[Any]:
@@ -133,17 +138,23 @@ def _holds(condition: ColumnElement[bool]) -> ColumnElement[int]:
 _BY_ID: Final = _finding(ApiKey, and_(ApiKey.id == bindparam("key_id"), is_key_usable("now")))
 
 
+def _joined(table: type[T], values: Sequence[Any]) -> T | None:
+    """What was joined where there was any; the id comes first."""
+    return detached(table, values) if values[0] is not None else None
+
+
 def _verified(work: UnitOfWork, row: Sequence[Any], *, for_scim: bool) -> VerifiedApiKey:
     """The key of the row with all it depends on, none of which may be disabled."""
-    key, organization, user, membership, role = detached_each(_TABLES, row)
-    owner = user if user.id is not None else None
-    membership = membership if membership.id is not None else None
+    key, organization = detached(ApiKey, row[: _ENDS[0]]), detached(Organization, row[_ENDS[0] : _ENDS[1]])
+    owner = _joined(User, row[_ENDS[1] : _ENDS[2]])
+    membership = _joined(Membership, row[_ENDS[2] : _ENDS[3]])
+    role = _joined(CustomRole, row[_ENDS[3] :])
     reason = why_unusable(work.now, organization, *((owner, membership) if key.owner_id is not None else ()))
     if reason is None and not api_key_terms.is_allowed_from(key.ip_allow_list, work.actor.ip):
         reason = "address_not_allowed"
     if reason is None and (key.kind == SCIM) is not for_scim:
         reason = "scim_only" if key.kind == SCIM else "not_for_scim"
-    rights = _rights(work, key, membership, role if role.id is not None else None)
+    rights = _rights(work, key, membership, role)
     if reason is None and key.kind == SCIM and not rights.granted:
         reason = "owner_has_no_rights"
     if reason is not None:
