@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from flask import request
 
-from server.domain.audit_events import AuditEvent
 from server.domain.memberships import find_membership
 from server.domain.organizations import Organization, find_organization
 from server.domain.policy.environments import Environment
@@ -76,13 +75,16 @@ def admit(operation: Operation, caller: Caller, query: Query | None, path: dict[
     if operation.is_dangerous:
         check_recent(caller)
     if operation.access == "person" and (caller.user is None or caller.kind != "user"):
-        raise _forbidden(operation, "only people do this: sign in, or use an access token of a person")
+        raise _forbidden(operation, caller, "only people do this: sign in, or use an access token of a person")
     organization, rights = None, caller.rights
     if operation.access == "organization":
         organization, rights = _enter(work, caller, path.pop("organization"), named)
-        _check_permission(operation, rights, organization, environment)
+        if operation.permission is not None and not rights.allows(operation.permission):
+            place = {"organization_id": organization.id, "environment": environment}
+            reason = f"it needs the permission {operation.permission}"
+            raise _forbidden(operation, caller, reason, operation.permission, **place)
     elif operation.permission is not None and rights is not None and not rights.allows(operation.permission):
-        raise _forbidden(operation, f"the credential lacks the permission {operation.permission}", operation.permission)
+        raise _forbidden(operation, caller, f"it needs the permission {operation.permission}", operation.permission)
     return Call(work, caller, rights, organization, environment, query, path=path)
 
 
@@ -109,9 +111,7 @@ def _check_header(work: UnitOfWork, caller: Caller) -> Organization | None:
         return None
     organization = find_organization(work, named) if PATH_ARGUMENT.fullmatch(named) else None
     if organization is None or rights_in(work, caller, organization) is None:
-        note_refusal(
-            AuditEvent.API_REQUEST_REFUSED, organization_id=caller.organization_id, reason="organization_header"
-        )
+        note_refusal(caller, "organization_header")
         raise Refusal(403, f"The credential does not belong to the organization that the header {name} names.")
     return organization
 
@@ -121,6 +121,7 @@ def _environment(caller: Caller, query: Query | None) -> Environment:
     if caller.environment is None:
         return asked or "live"
     if asked not in (None, caller.environment):
+        note_refusal(caller, "environment")
         raise Refusal(404, f"The credential belongs to the environment {caller.environment}; it sees no other.")
     return caller.environment
 
@@ -131,6 +132,8 @@ def _enter(
     organization = find_organization(work, id_or_slug)
     rights = rights_in(work, caller, organization) if organization is not None else None
     if organization is None or rights is None:
+        if organization is not None:
+            note_refusal(caller, "organization")
         raise Refusal(404, "There is no such organization, or you do not belong to it.")
     if named is not None and named.id != organization.id:
         raise Refusal(403, f"The path and the header {work.settings.organization_header} name two organizations.")
@@ -139,18 +142,10 @@ def _enter(
     return organization, rights
 
 
-def _check_permission(
-    operation: Operation, rights: Rights, organization: Organization, environment: Environment
-) -> None:
-    needed = operation.permission
-    if needed is not None and not rights.allows(needed):
-        details = {"organization_id": organization.id, "environment": environment}
-        raise _forbidden(operation, f"it needs the permission {needed}", needed, **details)
-
-
-def _forbidden(operation: Operation, reason: str, scope: str | None = None, **details: str) -> Refusal:
+def _forbidden(operation: Operation, caller: Caller, reason: str, scope: str | None = None, **place: str) -> Refusal:
     """403, the challenge that names what is missing (RFC 6750 §3.1), and the row."""
-    note_refusal(AuditEvent.API_REQUEST_REFUSED, operation=operation.name, needed=scope, **details)
+    code = "insufficient_scope" if scope is not None else "not_a_person"
+    note_refusal(caller, code, operation=operation.name, needed=scope, **place)
     headers = {}
     if scope is not None:
         realm = current_work().settings.issuer

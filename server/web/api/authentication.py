@@ -19,13 +19,14 @@ from server.domain.audit_events import AuditEvent
 from server.domain.clients import Client
 from server.domain.policy.environments import Environment
 from server.domain.scopes import Rights
-from server.domain.sessions import Session
+from server.domain.sessions import Session, touch_session
 from server.domain.users import User
 from server.infra import secrets
 from server.infra.database import commit_before_raising
 from server.protocol.credentials import CredentialRefused, VerifiedCredential, verify_credential
 from server.web.api.carriers import check_carriers
 from server.web.api.error_answers import Refusal
+from server.web.api.operation import WRITING
 from server.web.context import act_as, current_work
 from server.web.csrf import csrf_token, is_same_origin
 from server.web.person import SignedIn, is_recent, signed_in
@@ -114,13 +115,16 @@ def unauthorized(sentence: str, error: str | None = None) -> Refusal:
     return Refusal(401, sentence, {"WWW-Authenticate": challenge})
 
 
-def note_refusal(event: AuditEvent, **details: str | None) -> None:
+def note_refusal(caller: Caller, reason: str, **details: str | None) -> None:
     """Leaves the row that a refusal must leave, although the request changes nothing."""
     work = current_work()
     # A transaction that was begun for reading cannot write.
     work.db.rollback()
-    audit_log.record_soon(work, event, **details)
+    place = {"organization_id": caller.organization_id, "environment": caller.environment}
+    audit_log.record_soon(work, AuditEvent.API_REQUEST_REFUSED, **{**place, "reason": reason, **details})
     commit_before_raising(work.db)
+    if caller.key is not None:
+        work.runtime.usage.note_failure("api_key", caller.key.id, reason, work.actor)
 
 
 def _by_bearer(presented: str) -> Caller:
@@ -167,6 +171,8 @@ def _by_session() -> Caller | None:
     if not is_same_origin() or not _is_ours(presented):
         raise Refusal(403, f"{CSRF_HEADER} is not this session's. Reload the page and try again.")
     act_as("user", found.user.id)
+    if request.method in WRITING:
+        touch_session(current_work(), found.session)
     return Caller("user", found.user.id, user=found.user, session=found.session)
 
 

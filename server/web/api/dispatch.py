@@ -8,9 +8,10 @@ from typing import Any
 from flask import make_response
 from flask.wrappers import Response
 
+from server.domain.errors import Denied
 from server.infra.database import begin_reading, database
 from server.web.api.admission import PATH_ARGUMENT, Call, admit
-from server.web.api.authentication import authenticate
+from server.web.api.authentication import authenticate, note_refusal
 from server.web.api.documents import Document
 from server.web.api.error_answers import Refusal
 from server.web.api.idempotency import once
@@ -49,7 +50,13 @@ def _answer(operation: Operation, path: dict[str, str]) -> Response:
 
 
 def _act(operation: Operation, call: Call) -> Any:
-    return operation.view(call, **call.path)
+    try:
+        return operation.view(call, **call.path)
+    except Denied:
+        # Somebody who may be here reached for more than they have.
+        place = {"organization_id": call.found_organization.id} if call.found_organization is not None else {}
+        note_refusal(call.caller, "denied", operation=operation.name, **place, environment=call.environment)
+        raise
 
 
 def _to_response(operation: Operation, result: Any) -> Response:

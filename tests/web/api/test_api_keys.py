@@ -73,6 +73,8 @@ def test_key_makes_no_key_with_more_than_it_has_when_it_asks(api: Api) -> None:
     refused(api.ask("POST", "…/api-keys?environment=test", body, key=text), 404, "not_found")
     other = api.other_organization()
     refused(api.ask("POST", f"/v1/organizations/{other.id}/api-keys", body, key=text), 404, "not_found")
+    reasons = [row.details["reason"] for row in api.gatepost.audit_rows("api.request.refused")]
+    assert reasons == ["denied"] * 6 + ["environment", "organization"]
     child = api.ask("POST", "…/api-keys", body, key=text).get_json()
     assert parent.expires_at is not None
     assert moment(child["expiresAt"]) <= parent.expires_at
