@@ -26,7 +26,6 @@ from server.infra.database import commit_before_raising
 from server.protocol.authorization_server import EndpointResponse
 from server.protocol.credentials import CredentialRefused, VerifiedCredential, verify_credential
 from server.protocol.metadata import encode_document
-from server.protocol.tokens.scope_claim import spelled
 from server.web.api.carriers import ACCESS_TOKEN, check_carriers
 from server.web.api.documents import Document
 from server.web.api.error_answers import CODES, Refusal
@@ -107,7 +106,7 @@ def _verified(work: UnitOfWork, environ: Mapping[str, Any]) -> EndpointResponse:
     missing = rights.excess(question.required.scopes)
     if missing:
         raise _forbidden(work, credential, missing)
-    return _passed(credential, organization_id, scopes.format_scopes(spelled(work, rights)), allowance)
+    return _passed(credential, organization_id, scopes.format_scopes(rights.granted), allowance)
 
 
 def _authenticate(work: UnitOfWork, environ: Mapping[str, Any], question: Question) -> VerifiedCredential:
