@@ -24,7 +24,9 @@ Whoever asks for something in an organization passes these gates, in this order:
 1. **Credential.** An API key, an access token, a JWT that a client made, or a session at our own pages with the proof
    that the request comes from one of them. Anything else is 401.
 2. **Organization.** The one that the path names, by id or slug. A key, and a client of an organization, belong to one;
-   a person to those that they are a member of. Any other is 404, whether or not it exists. A suspended one is 403.
+   a person to those that they are a member of. Any other is 404, whether or not it exists. A suspended one is 403 to
+   people; a member who is suspended there finds 404 at `/v1` and 403 at the dashboard. Their keys, and those of a
+   suspended organization, are 401.
 3. **Environment.** A key or client is of `live` or of `test`; what is in the other is 404. A person chooses.
 4. **Permission.** What the credential was given, within what its person's role allows in that organization: the role
    of whoever made a key counts at every use. What is missing is 403 and leaves a row in the audit log.
@@ -56,8 +58,8 @@ INTROSPECTION = """
 | Who asks | Is told of |
 |---|---|
 | a confidential client | its own tokens |
-| a client of an organization | its own tokens, and the API keys of its organization in its environment |
-| a resource server (`--introspect-any`) | all tokens and keys of its environment (and its organization) |
+| a client of an organization | also its organization's API keys in its environment, and tokens exchanged for them |
+| a resource server (`--introspect-any`) | tokens and keys of its environment; if it has an organization, of that alone |
 | a public client, or anybody who does not prove who they are | nothing: 401 |
 | anybody, at `/v1/verify` | the one credential that the request itself carries |
 """
