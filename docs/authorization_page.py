@@ -59,7 +59,7 @@ INTROSPECTION = """
 |---|---|
 | a confidential client | its own tokens |
 | a client of an organization | also its organization's API keys in its environment, and tokens exchanged for them |
-| a resource server (`--introspect-any`) | tokens and keys of its environment; if it has an organization, of that alone |
+| a resource server (`--introspect-any`) | tokens and keys of its environment; with an organization, of that alone |
 | a public client, or anybody who does not prove who they are | nothing: 401 |
 | anybody, at `/v1/verify` | the one credential that the request itself carries |
 """
