@@ -1,0 +1,196 @@
+"""The cells of the matrix: every route of dashboard and `/v1`, asked by anybody, and what the documentation expects."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from werkzeug.test import TestResponse
+
+from docs.authorization_page import roles_with
+from server.domain.policy.environments import Environment
+from server.infra import secrets
+from server.web.api.documents import InEnvironment
+from server.web.api.operation import WRITING
+from server.web.api.operations import OPERATIONS
+from server.web.dashboard.application_map import APPLICATION_PAGES
+from server.web.dashboard.map import PAGES
+from server.web.dashboard.shell import INSIDE
+from tests.security.tenants import REVIEWER, Asker, Place, Tenants
+
+_ARGUMENT: Final = re.compile(r"<(?:[^<>:]+:)?(\w+)>")
+#: Takes no credential, and is no matter of organizations.
+_OUTSIDE: Final = frozenset({"verify", "report_leaked_keys"})
+Outcome = Literal["allowed", "sign in", 401, 403, 404]
+
+
+@dataclass(frozen=True)
+class Route:
+    """One method of one path."""
+
+    face: Literal["dashboard", "v1"]
+    name: str
+    method: str
+    path: str
+    permission: str | None
+    access: str
+    is_dangerous: bool
+    #: Whether a request of a session can say which environment it means.
+    is_in_environment: bool
+    has_body: bool = False
+
+    @property
+    def writes(self) -> bool:
+        """Whether it may change something."""
+        return self.method in WRITING
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether the path names an organization."""
+        return "organization" in _ARGUMENT.findall(self.path)
+
+    @property
+    def arguments(self) -> set[str]:
+        """The objects that the path names."""
+        return set(_ARGUMENT.findall(self.path)) - {"organization", "environment", "client_type"}
+
+
+ROUTES: Final = (
+    *(
+        Route("dashboard", page.endpoint, method, page.path, page.permission, "organization", page.is_dangerous, True)
+        for page in (*PAGES, *APPLICATION_PAGES)
+        for method in page.methods
+    ),
+    *(
+        Route("v1", each.name, each.method, f"/v1{each.path}", each.permission, each.access, each.is_dangerous,
+              each.query is not None and issubclass(each.query, InEnvironment), each.body is not None)
+        for each in OPERATIONS
+        if each.name not in _OUTSIDE
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One request: who, what, of which organization, in which environment."""
+
+    asker: Asker
+    route: Route
+    place: Place
+    environment: Environment
+
+    def __str__(self) -> str:
+        where = f"{self.place.slug}/{self.environment}"
+        return f"{self.asker.name}: {self.route.method} {self.route.name} in {where}"
+
+
+def includes(role: str | None, permission: str | None) -> bool:
+    """Whether a role has the permission, by the table of the documentation."""
+    if role == "reviewer":
+        return permission is None or permission in REVIEWER
+    return role is not None and role in roles_with(permission)
+
+
+def expected(cell: Cell) -> Outcome:
+    """What the documentation says."""
+    return _at_dashboard(cell) if cell.route.face == "dashboard" else _in_api(cell)
+
+
+def _at_dashboard(cell: Cell) -> Outcome:
+    if cell.asker.kind != "session":
+        return "sign in"
+    if not cell.route.path.startswith(INSIDE):
+        return "allowed"
+    role = cell.asker.role_in(cell.place.slug)
+    if role is None:
+        return 404
+    if cell.place.is_suspended or cell.place.slug in cell.asker.suspended_in:
+        return 403
+    return "allowed" if includes(role, cell.route.permission) else 403
+
+
+def _in_api(cell: Cell) -> Outcome:
+    asker, route = cell.asker, cell.route
+    if route.access == "anyone":
+        return "allowed"
+    if asker.kind == "nobody" or asker.is_dead:
+        return 401
+    if route.is_in_environment and asker.environment not in (None, cell.environment):
+        return 404
+    is_granted = asker.scopes is None or route.permission is None or route.permission in asker.scopes
+    if route.access == "caller":
+        return "allowed" if is_granted else 403
+    if route.access == "person":
+        return "allowed" if is_granted and asker.kind in {"session", "token"} else 403
+    return _inside(cell, is_granted)
+
+
+def _inside(cell: Cell, is_granted: bool) -> Outcome:
+    asker, slug = cell.asker, cell.place.slug
+    if asker.bound_to not in (None, slug):
+        return 404
+    role = asker.role_in(slug)
+    if asker.kind == "application":
+        if asker.bound_to is None:
+            return 404
+    elif role is None or slug in asker.suspended_in:
+        return 404
+    elif not includes(role, cell.route.permission):
+        is_granted = False
+    if cell.place.is_suspended:
+        return 403
+    return "allowed" if is_granted else 403
+
+
+class Asking:
+    """Sends the requests of cells."""
+
+    def __init__(self, tenants: Tenants) -> None:
+        self.tenants = tenants
+        self.client = tenants.gatepost.app.test_client(use_cookies=False)
+
+    def ask(self, cell: Cell, *, organization: str | None = None, **objects: str) -> TestResponse:
+        """The answer; `objects` stand in the path instead of the organization's own."""
+        route, asker = cell.route, cell.asker
+        found = {
+            **cell.place.objects[cell.environment],
+            "organization": organization or cell.place.slug,
+            "environment": cell.environment,
+            **objects,
+        }
+        path = _ARGUMENT.sub(lambda match: found[match[1]], route.path)
+        if route.face == "dashboard":
+            return self._at_dashboard(route, asker, path)
+        return self._in_api(route, asker, path, cell.environment)
+
+    def _at_dashboard(self, route: Route, asker: Asker, path: str) -> TestResponse:
+        headers = {"Cookie": f"gatepost={asker.secret}"} if asker.kind == "session" else _bearer(asker)
+        form = None
+        if route.method == "POST":
+            purpose = f"csrf:dashboard:{asker.user_id}:{path}"
+            form = {"csrf_token": secrets.keyed_digest(asker.secret, purpose)}
+        return self.client.open(path, method=route.method, headers=headers, data=form)
+
+    def _in_api(self, route: Route, asker: Asker, path: str, environment: Environment) -> TestResponse:
+        headers = _bearer(asker)
+        if asker.kind == "session":
+            token = secrets.keyed_digest(asker.secret, "csrf:api")
+            headers = {"Cookie": f"gatepost={asker.secret}", "X-CSRF-Token": token}
+        query = {"environment": environment} if route.is_in_environment else None
+        body = {"data": json.dumps({}), "content_type": "application/json"} if route.has_body else {}
+        return self.client.open(path, method=route.method, headers=headers, query_string=query, **body)
+
+
+def _bearer(asker: Asker) -> dict[str, str]:
+    return {"Authorization": f"Bearer {asker.secret}"} if asker.secret else {}
+
+
+def outcome(answer: TestResponse) -> Outcome | int:
+    """What an answer comes to: 400 and 409 are said to those who may, of what they sent or of what is there."""
+    if answer.status_code == 303 and "/login" in answer.headers["Location"]:
+        return "sign in"
+    if answer.status_code < 400 or answer.status_code in {400, 409}:
+        return "allowed"
+    return answer.status_code
