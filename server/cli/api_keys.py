@@ -81,7 +81,8 @@ def _get(work: UnitOfWork, key_id: str) -> ApiKey:
     return key
 
 
-_environment = click.option("--environment", type=click.Choice(ENVIRONMENTS), default="live", show_default=True)
+_environment = click.option("--environment", type=click.Choice(ENVIRONMENTS), default="live", show_default=True,
+                            help="Where the keys are good; neither sees the other.")  # fmt: skip
 _key_id = click.argument("key_id")
 
 
@@ -95,7 +96,8 @@ def api_keys() -> None:
 @click.argument("name")
 @click.option("--permission", "permissions", multiple=True, required=True, help="A scope; may be repeated.")
 @_environment
-@click.option("--kind", type=click.Choice(KINDS), default="standard", show_default=True)
+@click.option("--kind", type=click.Choice(KINDS), default="standard", show_default=True,
+              help="Restricted ones change nothing here; those for SCIM are good for that alone.")  # fmt: skip
 @click.option("--description", default="", help="What it is for.")
 @click.option("--expires-in", type=Span(), help="How long it lives, such as 365d; by default as configured.")
 @click.option("--never-expires", is_flag=True, help="It lives until it is revoked.")

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, ForeignKey, select, update
+from sqlalchemy import ColumnElement, ForeignKey, and_, or_, select, update
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.domain import audit_log
@@ -97,6 +97,21 @@ def list_api_keys(work: UnitOfWork, organization_id: str, environment: Environme
     """The keys of the organization in the environment, whatever their state, newest first."""
     query = select(ApiKey).where(ApiKey.organization_id == organization_id, ApiKey.environment == environment)
     return work.db.scalars(query.order_by(ApiKey.created_at.desc(), ApiKey.id)).all()
+
+
+def page_api_keys(
+    work: UnitOfWork,
+    organization_id: str,
+    environment: Environment,
+    after: tuple[datetime, str] | None = None,
+    limit: int = 100,
+) -> Sequence[ApiKey]:
+    """At most `limit` of them, oldest first: those made after the one that was made then and has this id."""
+    query = select(ApiKey).where(ApiKey.organization_id == organization_id, ApiKey.environment == environment)
+    if after is not None:
+        made, key_id = after
+        query = query.where(or_(ApiKey.created_at > made, and_(ApiKey.created_at == made, ApiKey.id > key_id)))
+    return work.db.scalars(query.order_by(ApiKey.created_at, ApiKey.id).limit(limit)).all()
 
 
 def revoke_api_key(work: UnitOfWork, key: ApiKey, reason: str) -> None:

@@ -15,6 +15,7 @@ from server.domain.api_keys import (
     find_api_key,
     get_api_key,
     list_api_keys,
+    page_api_keys,
     revoke_api_key,
     revoke_api_keys,
     revoke_keys_of_owner,
@@ -57,6 +58,21 @@ def test_keys_are_listed_newest_first(work: UnitOfWork, organization: Organizati
         made.append(make_api_key(work, organization)[0])
         clock.advance(1)
     assert list_api_keys(work, organization.id, "live") == made[::-1]
+
+
+def test_keys_come_page_by_page_oldest_first(work: UnitOfWork, organization: Organization, clock: FrozenClock) -> None:
+    for number in range(7):
+        make_api_key(work, organization, environment="live" if number != 3 else "test")
+        clock.advance(number % 2)
+    found: list[ApiKey] = []
+    while page := page_api_keys(
+        work, organization.id, "live", after=(found[-1].created_at, found[-1].id) if found else None, limit=2
+    ):
+        assert len(page) <= 2
+        found += page
+    expected = list_api_keys(work, organization.id, "live")
+    assert found == sorted(expected, key=lambda key: (key.created_at, key.id))
+    assert len(found) == 6
 
 
 def test_key_is_revoked_once_however_often_it_is_said(work: UnitOfWork, organization: Organization) -> None:
