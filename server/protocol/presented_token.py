@@ -57,10 +57,9 @@ def find_live_token(work: UnitOfWork, token: str, presented_from: str | None = N
         token: as it was presented to them.
         presented_from: the address of whoever presented it, where that is known; keys may be bound to some.
     """
-    presenting = replace(work, actor=replace(work.actor, ip=presented_from, user_agent=None))
     if looks_like_api_key(work.settings, token):
         try:
-            return verify_api_key(presenting, token)
+            return verify_api_key(_presented(work, presented_from), token)
         except KeyRefused:
             return None
     known = _find_refresh_token(work, token)
@@ -69,11 +68,18 @@ def find_live_token(work: UnitOfWork, token: str, presented_from: str | None = N
     try:
         claims = decode_access_token(work, token)
     except InvalidToken:
-        return _find_client_token(presenting, token)
+        return _find_client_token(_presented(work, presented_from), token)
     try:
-        return check_key_token(presenting, claims) if KEY_CLAIM in claims else check_access_token(work, claims)
+        if KEY_CLAIM in claims:
+            return check_key_token(_presented(work, presented_from), claims)
+        return check_access_token(work, claims)
     except InvalidToken:
         return None
+
+
+def _presented(work: UnitOfWork, presented_from: str | None) -> UnitOfWork:
+    """The same work, as of whoever presented the token: where whoever asks is says nothing about that."""
+    return replace(work, actor=replace(work.actor, ip=presented_from, user_agent=None))
 
 
 def find_token_of(work: UnitOfWork, client: Client, token: str) -> SignedAccessToken | PresentedRefreshToken | None:

@@ -21,6 +21,10 @@ CONTENT_TYPES = (
     *(FORM, None, "", FORM.upper(), f"{FORM};charset=utf-8", f"{FORM}; charset=latin-1", f" {FORM}"),
     *(f"{FORM},text/plain", "multipart/form-data; boundary=x", "application/json", "text/plain"),
 )
+EXCHANGE = (
+    b"grant_type=urn:ietf:params:oauth:grant-type:token-exchange&subject_token=gp_live_x"
+    b"&subject_token_type=urn:gatepost:params:oauth:token-type:api_key"
+)
 BODIES = (
     *(b"", b"token", b"token=", b"=x", b"&&&", b"token=%ff", b"token=\xff", b"token=%zz", b"token=%", b"token=a+b"),
     *(
@@ -34,6 +38,8 @@ BODIES = (
     ),
     *(b"grant_type=x", b"grant_type=&grant_type=x", b"grant_type=refresh_token&refresh_token=rt_x"),
     *(b"grant_type=authorization_code&code=%00", b"grant_type=client_credentials&scope=%22", b'{"token":1}'),
+    *(EXCHANGE, EXCHANGE + b"&scope=%22", EXCHANGE + b"&resource=x&resource=y", EXCHANGE + b"&subject_token=y"),
+    *(b"grant_type=urn:ietf:params:oauth:grant-type:jwt-bearer&assertion=a.b.c", b"token=gp_live_x&client_ip=x"),
     *(b"client_id=nobody&token=x", b"client_id=%00&client_secret=x&token=x", b"client_assertion=x&token=y"),
     *(b"token=x&client_secret=", b"&".join(b"a%d=1" % number for number in range(101)), b"token=" + b"x" * 66_000),
 )
