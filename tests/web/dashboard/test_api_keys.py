@@ -93,7 +93,7 @@ def test_key_has_what_the_form_says_when_made(acme: Acme) -> None:
     (key,) = keys_of(acme)
     assert (key.name, key.description, key.rate_limit_per_minute) == ("Night job", "Ask Bob", 120)
     assert sorted(key.permissions) == ["boards:*", "entities:read", "users:read"]
-    assert sorted(key.ip_allow_list) == ["2001:db8::1/128", "203.0.113.0/24"]
+    assert sorted(key.ip_allow_list) == ["2001:db8::1", "203.0.113.0/24"]
     assert key.owner_id == acme.people["owner"].id
     assert key.expires_at == acme.gatepost.clock.now() + timedelta(days=30)
 
