@@ -26,7 +26,7 @@ from server.web.api.api_key_documents import (
 )
 from server.web.api.documents import Page, PageQuery
 from server.web.api.durations import NEVER, parse_duration
-from server.web.api.pagination import one_page
+from server.web.api.pagination import cut, position_after
 
 _KIND: Final = "api_key"
 
@@ -34,8 +34,11 @@ _KIND: Final = "api_key"
 def list_api_keys(call: Call) -> Page[ApiKeyDocument]:
     """The keys of the environment, whatever their state."""
     query: PageQuery = call.query
-    rows = api_keys.list_api_keys(call.work, call.organization.id, call.environment)
-    page, cursor = one_page(rows, query, lambda each: (each.created_at, each.id))
+    # There may be more of them than fit into memory.
+    rows = api_keys.page_api_keys(
+        call.work, call.organization.id, call.environment, after=position_after(query), limit=query.limit + 1
+    )
+    page, cursor = cut(rows, query, lambda each: (each.created_at, each.id))
     return Page[ApiKeyDocument](data=_documents(call, page), next_cursor=cursor)
 
 

@@ -26,13 +26,24 @@ def one_page(
     Raises:
         Refusal: when the cursor is none of ours.
     """
+    after = position_after(query)
     ordered = sorted(rows, key=position_of)
-    if query.cursor is not None:
-        after = _read(query.cursor)
-        ordered = [row for row in ordered if position_of(row) > after]
-    page = ordered[: query.limit]
-    is_last = len(ordered) <= query.limit
-    return page, None if is_last else _write(position_of(page[-1]))
+    return cut([row for row in ordered if after is None or position_of(row) > after], query, position_of)
+
+
+def position_after(query: PageQuery) -> Position | None:
+    """After which row the page begins; None for the first page.
+
+    Raises:
+        Refusal: when the cursor is none of ours.
+    """
+    return _read(query.cursor) if query.cursor is not None else None
+
+
+def cut(rows: Sequence[Row], query: PageQuery, position_of: Callable[[Row], Position]) -> tuple[list[Row], str | None]:
+    """The page out of the rows that come after the cursor, oldest first, and the next cursor if there are more."""
+    page = list(rows[: query.limit])
+    return page, _write(position_of(page[-1])) if len(rows) > query.limit else None
 
 
 def _write(position: Position) -> str:

@@ -34,6 +34,23 @@ def test_key_is_made_listed_used_and_revoked_when_the_guide_is_followed(api: Api
     assert [row.details["key_id"] for row in rows] == [made["id"]]
 
 
+def test_keys_are_listed_page_by_page_when_there_are_many(api: Api, session: Session) -> None:
+    made = []
+    for number in range(5):
+        # Some at the same moment: then their ids decide.
+        api.gatepost.clock.advance(number % 2)
+        made.append(api.issue("users:read")[0])
+    seen, cursor = [], ""
+    while True:
+        page = session.ask("GET", f"…/api-keys?limit=2{cursor}").get_json()
+        assert len(page["data"]) <= 2
+        seen += [each["id"] for each in page["data"]]
+        if page["nextCursor"] is None:
+            break
+        cursor = f"&cursor={page['nextCursor']}"
+    assert seen == [key.id for key in sorted(made, key=lambda key: (key.created_at, key.id))]
+
+
 @pytest.mark.spec("K-04")
 def test_key_is_shown_exactly_once_when_it_is_made(api: Api, session: Session) -> None:
     made = session.ask("POST", "…/api-keys", {"name": "k", "permissions": ["users:read"]})
