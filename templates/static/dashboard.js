@@ -31,8 +31,8 @@
   // What is wrong with a form is read first.
   document.querySelector("[data-focus]")?.focus();
 
-  // A second press of the same button would do the same thing twice.
-  for (const form of document.querySelectorAll("form[method=post]")) {
+  // A second press of the same button would do the same thing twice; where the answer is a file, one may.
+  for (const form of document.querySelectorAll("form[method=post]:not([data-stays])")) {
     form.addEventListener("submit", (event) => {
       if (form.dataset.sent) event.preventDefault();
       form.dataset.sent = "yes";
