@@ -6,11 +6,25 @@ They are made in `domain/api_key_issuing.py` and proven in `domain/api_key_verif
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, ForeignKey, and_, or_, select, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    CursorResult,
+    ForeignKey,
+    String,
+    Update,
+    and_,
+    any_,
+    bindparam,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.domain import audit_log
@@ -25,7 +39,7 @@ from server.infra.keyring import Keyring
 ID_PREFIX: Final = "key_"
 _PEPPER: Final = "api-keys.pepper"
 #: So many keys end by one statement.
-_BATCH: Final = 5_000
+_BATCH: Final = 1_000
 
 
 class ApiKey(Base):
@@ -163,16 +177,28 @@ def revoke_api_keys(
     }
     given = {name: value for name, (value, _) in wanted.items() if value is not None}
     conditions = [wanted[name][1](value) for name, value in given.items()]
-    fitting = select(ApiKey.id).where(ApiKey.revoked_at.is_(None), *conditions)
-    values = {"revoked_at": work.now, "revoked_reason": "bulk", "updated_at": work.now}
-    count = 0
-    # Part by part, so that no statement takes longer than the database is given.
-    for ids in work.db.scalars(fitting, execution_options={"yield_per": _BATCH}).partitions():
-        ending = update(ApiKey).where(ApiKey.id.in_(ids), ApiKey.revoked_at.is_(None))
-        count += count_changed(work.db, ending.values(values))
+    fitting = and_(ApiKey.revoked_at.is_(None), *conditions)
+    ending = update(ApiKey).values(revoked_at=work.now, revoked_reason="bulk", updated_at=work.now)
+    if work.db.get_bind().dialect.name == "sqlite":
+        count = count_changed(work.db, ending.where(fitting))
+    else:
+        count = _end_in_parts(work, fitting, ending)
     work.db.expire_all()
     told = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in given.items()}
     audit_log.record(work, AuditEvent.API_KEYS_REVOKED, count=count, **told)
+    return count
+
+
+def _end_in_parts(work: UnitOfWork, fitting: ColumnElement[bool], ending: Update) -> int:
+    """On PostgreSQL no statement may take longer than requests wait."""
+    among = ApiKey.id == any_(bindparam("ids", type_=ARRAY(String)))
+    some = ending.where(among, ApiKey.revoked_at.is_(None)).execution_options(synchronize_session=False)
+    count = 0
+    with closing(work.db.scalars(select(ApiKey.id).where(fitting), execution_options={"yield_per": _BATCH})) as found:
+        for ids in found.partitions():
+            result = work.db.execute(some, {"ids": ids})
+            assert isinstance(result, CursorResult)  # narrows the type: only a SELECT has another
+            count += result.rowcount
     return count
 
 
