@@ -113,7 +113,7 @@ def update_role(
 
     Raises:
         Invalid: when the description or a permission is not one.
-        Denied: when the maker has not themselves what the role would give.
+        Denied: when the maker has not themselves what the role gives or would give.
         NotFound: when the role was removed meanwhile.
     """
     _lock(work, role)
@@ -121,6 +121,10 @@ def update_role(
     if description is not None and description != role.description:
         role.description, changed = _checked_description(description), True
     if permissions is not None and set(permissions) != set(role.permissions):
+        given = scopes.rights_of_role(work.settings, role.name, role.permissions)
+        # Who may not demote those who have it may not do so by emptying it either.
+        if maker_rights is not None and exceeds(work, given, maker_rights):
+            raise Denied("This role allows more than yours. Only somebody with as much can change it.")
         role.permissions, changed = _checked_permissions(work, permissions, maker_rights), True
     if changed:
         role.updated_at = work.now

@@ -122,6 +122,18 @@ def test_nobody_makes_a_role_with_more_than_they_have(work: UnitOfWork, acme: Or
     assert last_audited(work, AuditEvent.ROLE_UPDATED).details["permissions"] == ["users:write"]
 
 
+@pytest.mark.spec("K-11", "INV-30")
+def test_nobody_empties_a_role_that_allows_more_than_theirs(work: UnitOfWork, acme: Organization) -> None:
+    """Who may not demote somebody may not do it by way of their role."""
+    role = create_role(work, acme, "chief", ["users:*", "organizations:delete"], maker_rights=None)
+    admin = scopes.rights_of_role(work.settings, "admin")
+    with pytest.raises(Denied):
+        update_role(work, role, permissions=["users:read"], maker_rights=admin)
+    assert role.permissions == ["users:*", "organizations:delete"]
+    update_role(work, role, permissions=["users:read"], maker_rights=scopes.rights_of_role(work.settings, "owner"))
+    assert role.permissions == ["users:read"]
+
+
 def test_change_is_told_of_only_when_there_is_one(work: UnitOfWork, acme: Organization) -> None:
     role = create_role(work, acme, "releaser", ["users:read", "roles:read"], "Ships", maker_rights=None)
     update_role(work, role, permissions=["users:read", "roles:read"], description="Ships", maker_rights=None)
