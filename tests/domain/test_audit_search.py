@@ -7,6 +7,7 @@ import io
 import json
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -221,3 +222,23 @@ def test_export_of_nothing_is_a_table_with_its_head(gatepost: Gatepost) -> None:
     rows = [as_document(row) for row in every_row(gatepost.runtime, AuditFilter("org_empty"))]
     assert "".join(csv_lines(rows)).startswith("id,at,event,actor_kind,")
     assert list(json_lines(rows)) == []
+
+
+@pytest.mark.postgres
+def test_rows_are_found_on_postgresql_too(postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit_search, "_BATCH", 3)
+    gatepost = Gatepost(tmp_path, database_url=postgres_url)
+    try:
+        with gatepost.work() as work:
+            for number in range(10):
+                actor = Actor("user", "usr_1", f"192.0.2.{number}")
+                note(work, actor=actor, environment="live", key_id=f"key_{number}", note=str(number))
+            note(work, organization_id="org_theirs", note="theirs")
+            rows, pages = walk(work, AuditFilter(ORGANIZATION), 4)
+            assert ([row.details["note"] for row in rows], pages) == (list("9876543210"), 3)
+            assert found(work, what="key_7") == ["7"]
+            assert found(work, where="192.0.2.8/31", who="usr_1", event="client.*", environment="live") == ["9", "8"]
+        assert exported(gatepost) == list("0123456789")
+        assert exported(gatepost, what="key_7") == ["7"]
+    finally:
+        gatepost.close()

@@ -10,6 +10,7 @@ from flask.wrappers import Response
 from server.domain.client_registration import ClientMetadata
 from server.domain.client_secrets import list_client_secrets
 from server.domain.clients import Client
+from server.domain.credential_usage import last_use_of, usage_of
 from server.domain.organization_clients import (
     create_organization_client,
     get_organization_client,
@@ -23,6 +24,7 @@ from server.web.dashboard.application_types import TYPES, ApplicationType, appli
 from server.web.dashboard.once import FIELD, form_id, made_before, note_made
 from server.web.dashboard.permissions import described
 from server.web.dashboard.shell import Link, OrganizationShell
+from server.web.dashboard.usage_chart import DAYS, usage_chart
 from server.web.pages import initials, logo_url
 
 NOTICES: Final = {
@@ -77,6 +79,7 @@ def show_applications(shell: OrganizationShell) -> Response:
         "dashboard/applications/list.html",
         notices=NOTICES,
         cards=[card(shell, client) for client in clients],
+        last_uses=last_use_of(shell.work, "client", [client.id for client in clients]),
         new_url=shell.url("applications", "new"),
     )
 
@@ -136,6 +139,8 @@ def show_application(shell: OrganizationShell, client_id: str) -> Response:
         kind=type_of(client.client_type),
         scopes=described(parse(client.scope)),
         secrets=_secrets(shell, client),
+        last_use=last_use_of(shell.work, "client", [client.id]).get(client.id),
+        chart=usage_chart(usage_of(shell.work, "client", client.id, DAYS), shell.work.now.date()),
         created_by=find_user(shell.work, client.created_by) if client.created_by else None,
         trail_links=trail_to(shell),
         here=shell.url("applications", client.id),

@@ -8,8 +8,10 @@ import pytest
 from werkzeug.test import TestResponse
 
 from server.domain.clients import Client, get_client
+from server.domain.usage_writing import flush_usage
 from tests.support.application import Gatepost
 from tests.support.dashboard import Member, forms, member, visible
+from tests.support.flow import basic
 from tests.support.relying_party import public_keys
 
 CALLBACK = "https://shop.example/callback"
@@ -114,6 +116,23 @@ def test_secret_is_shown_once(ada: Member, kind: str) -> None:
         assert secret not in ada.get("applications", str(client_id), *parts).text
     assert not any(secret in str(row.details) for row in ada.gatepost.audit_rows())
     assert f"…{secret[-4:]}" in visible(ada.get("applications", str(client_id)).text)
+
+
+def test_use_is_counted_and_shown(ada: Member) -> None:
+    answer = register(ada, "machine")
+    (secret,) = {part for part in visible(answer.text).split() if part.startswith("cs_")}
+    client_id = str(ada.gatepost.audit_rows("client.created")[-1].client_id)
+    assert "Never used" in visible(ada.get("applications", client_id).text)
+    assert "Never" in visible(ada.get("applications").text)
+    for presented, status in ((secret, 200), ("cs_wrong", 401)):
+        form = {"grant_type": "client_credentials"}
+        asked = ada.gatepost.browser().post("/oauth/token", data=form, headers=basic(client_id, presented))
+        assert asked.status_code == status
+    with ada.gatepost.work() as work:
+        flush_usage(work)
+    text = visible(ada.get("applications", client_id).text)
+    assert "Last used 22 November 2026, 12:00:00 UTC from 127.0.0.1" in text
+    assert "22 November 2026" in visible(ada.get("applications").text)
 
 
 def test_form_that_is_sent_twice_registers_one_application(ada: Member) -> None:
