@@ -78,7 +78,7 @@ def _check_identity(work: UnitOfWork, client: Client) -> None:
         raise Invalid("client_name", "The name has 1 to 100 printable characters.")
     if not client.is_first_party and _as_read(client.client_name) == _as_read(work.settings.issuer_name):
         raise Invalid("client_name", "This is the sign-in service's own name; people could not tell them apart.")
-    if not CLIENT_ID.fullmatch(client.id) or client.id.startswith(RESERVED_ID_PREFIXES):
+    if not CLIENT_ID.fullmatch(client.id) or client.id.casefold().startswith(RESERVED_ID_PREFIXES):
         taken = " or ".join(RESERVED_ID_PREFIXES)
         raise Invalid("client_id", f"A client id has letters, digits and ._~- and does not begin with {taken}.")
     _check_one_of("environment", client.environment, ENVIRONMENTS)

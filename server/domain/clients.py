@@ -165,6 +165,15 @@ def registered_client(work: UnitOfWork, client_id: str) -> Client | None:
     return work.from_registry((Client, client_id), load)
 
 
+def is_like_client_id(work: UnitOfWork, text: str) -> bool:
+    """Whether a client has this id, in whatever case: there are databases that do not tell one from the other."""
+
+    def load() -> frozenset[str]:
+        return frozenset(client_id.casefold() for (client_id,) in work.read(select(Client.id), {}))
+
+    return text.casefold() in (work.from_registry("client_ids", load) or frozenset())
+
+
 def get_client(work: UnitOfWork, client_id: str) -> Client:
     """The client of this id.
 

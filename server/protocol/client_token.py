@@ -6,6 +6,7 @@ registered private_key_jwt. No other kind of token passes for one, and none of t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from server.domain import scopes
 from server.domain.audit_events import AuditEvent
 from server.domain.client_attempts import check_may_authenticate, count_failure
 from server.domain.client_keys import KeysUnavailable
-from server.domain.clients import Client, record_of_client, registered_client
+from server.domain.clients import Client, is_like_client_id, record_of_client, registered_client
 from server.domain.policy.client_metadata import RESERVED_ID_PREFIXES
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.usability import why_unusable
@@ -39,7 +40,8 @@ BEARER_TYPES: Final = frozenset({"jwt"})
 GRANT_TYPES: Final = BEARER_TYPES | {"authorization-grant+jwt"}
 #: What only other tokens that a client signs have: request objects, logout tokens.
 _OF_OTHER_TOKENS: Final = frozenset({"response_type", "redirect_uri", "code_challenge", "events"})
-_MAXIMUM_SUBJECT: Final = 255
+#: ASCII (OpenID Connect Core §2), and nothing at the ends that a header would lose on its way to an API.
+_SUBJECT: Final = re.compile(r"[!-~](?:[ -~]{0,253}[!-~])?")
 _MAXIMUM_JTI: Final = 255
 
 
@@ -178,9 +180,9 @@ def _why_subject_refused(work: UnitOfWork, client: Client, subject: object) -> s
     """A client speaks of itself, or of whomever it knows by a name that nobody has here (RFC 9700 §4.15)."""
     if subject == client.id:
         return None
-    if not isinstance(subject, str) or not 0 < len(subject) <= _MAXIMUM_SUBJECT or not subject.isprintable():
+    if not isinstance(subject, str) or not _SUBJECT.fullmatch(subject):
         return "sub is not a text of 1 to 255 printable characters"
-    if subject.startswith(RESERVED_ID_PREFIXES) or registered_client(work, subject) is not None:
+    if subject.casefold().startswith(RESERVED_ID_PREFIXES) or is_like_client_id(work, subject):
         return "sub is somebody of ours"
     return None
 

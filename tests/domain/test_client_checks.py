@@ -100,6 +100,7 @@ from tests.support.application import Gatepost
         ("web", {"default_acr_values": ("two words",)}, "default_acr_values", "without spaces"),
         ("web", {"default_acr_values": ("1",) * 51}, "default_acr_values", "at most 50"),
         *(("web", {"client_id": f"{prefix}x"}, "client_id", "does not begin with") for prefix in RESERVED_ID_PREFIXES),
+        ("web", {"client_id": "USR_x"}, "client_id", "does not begin with"),
         ("spa", {"jwt_authentication": True}, "jwt_authentication", "cannot sign tokens"),
         ("web", {"access_token_claims": "fat"}, "access_token_claims", "one of lean, rich"),
         ("web", {"environment": "staging"}, "environment", "one of live, test"),

@@ -118,6 +118,18 @@ REFUSED: dict[str, tuple[Callable[[int], dict[str, Any]], str]] = {
     "sub looks like a key": (lambda now: {"sub": "key_x"}, "sub is somebody of ours"),
     "sub looks like an organization": (lambda now: {"sub": "org_x"}, "sub is somebody of ours"),
     "sub is another client": (lambda now: {"sub": "an-api"}, "sub is somebody of ours"),
+    "sub is another client in another case": (lambda now: {"sub": "AN-api"}, "sub is somebody of ours"),
+    "sub looks like a person in another case": (lambda now: {"sub": "USR_x"}, "sub is somebody of ours"),
+    "sub begins with a blank": (lambda now: {"sub": " usr_x"}, "sub is not a text of 1 to 255 printable characters"),
+    "sub ends with a blank": (lambda now: {"sub": "an-api "}, "sub is not a text of 1 to 255 printable characters"),
+    "sub begins with a wide blank": (
+        lambda now: {"sub": "\u3000usr_x"},
+        "sub is not a text of 1 to 255 printable characters",
+    ),
+    "sub has letters that look like others": (
+        lambda now: {"sub": "\uff55sr_x"},
+        "sub is not a text of 1 to 255 printable characters",
+    ),
     "jti is empty": (lambda now: {"jti": ""}, "jti is not a text of 1 to 255 characters"),
     "jti is a number": (lambda now: {"jti": 7}, "jti is not a text of 1 to 255 characters"),
     "jti is null": (lambda now: {"jti": None}, "jti is not a text of 1 to 255 characters"),

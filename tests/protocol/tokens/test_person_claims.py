@@ -48,6 +48,12 @@ def test_token_tells_who_the_person_is_and_what_they_may_do(gatepost: Gatepost) 
     }
 
 
+def test_token_tells_nothing_of_the_profile_but_the_name(gatepost: Gatepost) -> None:
+    gatepost.change_user("ada@example.com", claims={"birthdate": "1815-12-10", "picture": "https://x.example/a.png"})
+    names = {"iss", "sub", "aud", "client_id", "iat", "exp", "jti", "scope", "grant_id", "auth_time", "acr", "amr"}
+    assert set(jwt_claims(rich(gatepost).tokens()["access_token"])) == names | {"name", "email", "email_verified"}
+
+
 def test_token_tells_no_more_than_was_granted(gatepost: Gatepost) -> None:
     member(gatepost, "member")
     assert set(told(rich(gatepost), scope="openid")) == {"organization_id", "permissions"}
