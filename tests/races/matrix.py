@@ -47,6 +47,8 @@ def _cookie_of(answer: Answer) -> str:
 class World:
     """Everything one person and their clients hold, with a copy of what can be used once for each process."""
 
+    scope = _SCOPE
+
     def __init__(self, on: Stage, api: RegisteredClient) -> None:
         self.on, self.api = on, api
         self.account: Account = create_account(on.servers[0])
@@ -69,7 +71,7 @@ class World:
             "response_type": "code",
             "client_id": self.web.client_id,
             "redirect_uri": self.web.redirect_uri,
-            "scope": _SCOPE,
+            "scope": self.scope,
             "code_challenge": challenge_of(verifier),
             "code_challenge_method": "S256",
             **more,
