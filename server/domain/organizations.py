@@ -13,7 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from server.domain import audit_log
 from server.domain.audit_events import AuditEvent
-from server.domain.errors import Conflict, Invalid, NotFound
+from server.domain.errors import Conflict, Denied, Invalid, NotFound
 from server.domain.membership_records import OWNER, insert_membership
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import User, is_name
@@ -21,6 +21,7 @@ from server.infra import secrets
 from server.infra.database import Base, columns_of, detached
 
 ID_PREFIX: Final = "org_"
+_ID: Final = re.compile(r"org_[0-9A-Za-z]{1,60}")
 _SLUG: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,48}[a-z0-9])?")
 _LONGEST_SLUG: Final = 50
 #: What stands in the place of an organization in the paths of our own pages.
@@ -72,9 +73,24 @@ def create_organization(
     return organization
 
 
+def may_create_organizations(work: UnitOfWork) -> bool:
+    """Whether people make organizations themselves, rather than the operator alone."""
+    return work.settings.organization_creation == "anyone"
+
+
+def check_may_create_organizations(work: UnitOfWork) -> None:
+    """Refuses people where the operator alone makes organizations.
+
+    Raises:
+        Denied: when that is so.
+    """
+    if not may_create_organizations(work):
+        raise Denied("Here the operator alone creates organizations.")
+
+
 def find_organization(work: UnitOfWork, id_or_slug: str) -> Organization | None:
     """The organization of this id or slug, suspended or not, or None."""
-    if id_or_slug.startswith(ID_PREFIX):
+    if _ID.fullmatch(id_or_slug):
         return work.db.get(Organization, id_or_slug)
     if not _SLUG.fullmatch(id_or_slug):
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlencode
+from urllib.parse import unquote, urlencode
 
 from flask import request
 
@@ -100,7 +100,11 @@ def is_recent(session: Session) -> bool:
 
 def return_path(path: str | None) -> str | None:
     """The path, if it is one of our own pages that people come back to after signing in, or None."""
-    return path if path is not None and len(path) <= 1000 and _RETURN_PATH.fullmatch(path) else None
+    if path is None or len(path) > 1000 or not _RETURN_PATH.fullmatch(path):
+        return None
+    # Browsers take dots out of a path, quoted ones too, and would be led elsewhere.
+    segments = unquote(path.partition("?")[0]).split("/")
+    return None if {".", ".."} & set(segments) else path
 
 
 def _login_url(back_to: str | None, **parameters: str) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import event as events
 
 from server.domain.audit_events import AuditEvent
 from server.domain.errors import Conflict, Invalid, NotFound
@@ -172,3 +174,18 @@ def test_rules_hold_on_postgresql(postgres_url: str, tmp_path: Path) -> None:
         assert found is not None
         assert (found.slug, found.suspended_at is not None) == ("acme-inc", True)
     gatepost.close()
+
+
+@pytest.mark.parametrize("name", ["org_", "org_\0", "org_%00", "org_ä", "org_" + "x" * 100, "\0", "Acme", "a" * 100])
+def test_organization_is_not_looked_for_when_the_name_is_none(gatepost: Gatepost, name: str) -> None:
+    """PostgreSQL takes no NUL, and no statement is worth a text that names nothing."""
+    sent: list[str] = []
+
+    @events.listens_for(gatepost.engine, "before_cursor_execute")
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        sent.append(statement)
+
+    with gatepost.work() as work:
+        assert find_organization(work, name) is None
+    events.remove(gatepost.engine, "before_cursor_execute", note)
+    assert sent == []

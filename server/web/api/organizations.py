@@ -12,12 +12,13 @@ from server.domain.errors import Denied
 from server.domain.memberships import list_memberships_of
 from server.domain.organizations import (
     Organization,
+    check_may_create_organizations,
     create_organization,
     get_organization,
     update_organization,
 )
 from server.domain.usability import is_usable
-from server.web.api.admission import Call
+from server.web.api.admission import Call, rights_in
 from server.web.api.documents import Body, Document, Name, Page, PageQuery
 from server.web.api.pagination import one_page
 
@@ -73,7 +74,8 @@ def list_organizations(call: Call) -> Page[OrganizationDocument]:
 def _organizations_of(call: Call) -> list[Organization]:
     caller, work = call.caller, call.work
     if caller.kind != "user" or caller.user is None:
-        return [get_organization(work, caller.organization_id)] if caller.organization_id is not None else []
+        own = get_organization(work, caller.organization_id) if caller.organization_id is not None else None
+        return [own] if own is not None and rights_in(work, caller, own) is not None else []
     return [
         organization
         for membership, organization in list_memberships_of(work, caller.user.id)
@@ -88,8 +90,7 @@ def create(call: Call) -> OrganizationDocument:
         Denied: where the operator alone makes them, or the credential belongs to another.
     """
     body: NewOrganization = call.body
-    if call.work.settings.organization_creation == "operator":
-        raise Denied("Here the operator alone creates organizations.")
+    check_may_create_organizations(call.work)
     if call.caller.organization_id is not None:
         raise Denied("The credential belongs to one organization and cannot make another.")
     return describe(create_organization(call.work, body.name, slug=body.slug, owner=call.person))

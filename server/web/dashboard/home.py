@@ -55,12 +55,22 @@ def show_confirmed(shell: Shell) -> Response:
 
 
 def show_new(shell: Shell) -> Response:
-    """The form for a new organization."""
+    """The form for a new organization.
+
+    Raises:
+        Denied: where the operator alone makes them.
+    """
+    organizations.check_may_create_organizations(shell.work)
     return shell.render("dashboard/organizations/new.html", action=page_url("dashboard/organizations/new"))
 
 
 def create(shell: Shell) -> Response:
-    """Makes the organization, with whoever made it as its owner."""
+    """Makes the organization, with whoever made it as its owner.
+
+    Raises:
+        Denied: where the operator alone makes them.
+    """
+    organizations.check_may_create_organizations(shell.work)
     made = organizations.create_organization(shell.work, shell.value("name"), owner=shell.user)
     return redirect_to(page_url(f"dashboard/{made.slug}/live"))
 

@@ -12,7 +12,7 @@ from flask.wrappers import Response
 from server.domain import memberships, organizations
 from server.domain.errors import Denied, NotFound
 from server.domain.memberships import Membership
-from server.domain.organizations import Organization
+from server.domain.organizations import Organization, may_create_organizations
 from server.domain.policy.environments import ENVIRONMENTS, Environment
 from server.domain.roles import rights_of_member
 from server.domain.scopes import Rights
@@ -135,7 +135,9 @@ class Shell:
             sections=self.sections(),
             environments=self.environments(),
             chooser_url=page_url("dashboard"),
-            new_organization_url=page_url("dashboard/organizations/new"),
+            new_organization_url=page_url("dashboard/organizations/new")
+            if may_create_organizations(self.work)
+            else None,
             logout_url=page_url("logout"),
             initials=initials,
             **context,
@@ -244,3 +246,7 @@ def enter_organization(shell: Shell, id_or_slug: str, environment: Environment) 
         membership=membership,
         rights=rights_of_member(work, membership),
     )
+
+
+def _new_organization_url(work: UnitOfWork) -> str | None:
+    return page_url("dashboard/organizations/new") if may_create_organizations(work) else None

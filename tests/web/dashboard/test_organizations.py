@@ -1,5 +1,7 @@
 """Organizations on the dashboard: chosen, made, renamed and deleted."""
 
+from collections.abc import Callable
+
 import pytest
 
 from server.domain import organizations
@@ -133,3 +135,13 @@ def test_organization_cannot_be_deleted_by_an_admin(acme: Acme) -> None:
     visitor = acme.sign_in("admin")
     assert "settings/delete" not in visitor.get("settings").text
     assert visitor.get("settings", "delete").status_code == 403
+
+
+def test_person_makes_no_organization_where_the_operator_alone_does(make: Callable[..., Acme]) -> None:
+    acme = make(organization_creation="operator")
+    visitor = acme.sign_in()
+    for page in ("/dashboard?all", f"/dashboard/{acme.organization.slug}/live"):
+        assert "organizations/new" not in visitor.browser.get(page).text
+    assert visitor.browser.get("/dashboard/organizations/new").status_code == 403
+    with acme.gatepost.work() as work:
+        assert [each.slug for each in organizations.list_organizations(work)] == [acme.organization.slug]
