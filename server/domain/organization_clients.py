@@ -14,11 +14,15 @@ from server.domain.client_registration import ClientMetadata, add_client, prepar
 from server.domain.client_secrets import issue_client_secret, needs_secret
 from server.domain.clients import Client, find_client
 from server.domain.errors import Denied, Invalid, NotFound
+from server.domain.memberships import find_membership
 from server.domain.policy.client_metadata import MEMBERS
 from server.domain.policy.environments import Environment
+from server.domain.roles import rights_of_member
 from server.domain.scopes import Rights
 from server.domain.subjects import sector_of
 from server.domain.unit_of_work import UnitOfWork
+from server.domain.usability import is_usable
+from server.domain.users import User, find_user
 
 #: What an organization says of its clients; everything else is the operator's to decide.
 CHANGEABLE: Final = frozenset({*MEMBERS, "jwt_authentication", "access_token_claims", "id_token_claims"})
@@ -82,6 +86,24 @@ def change_organization_client(
     if prepared.subject_type == "pairwise" and sector_of(client) != sector_of(prepared):
         raise Invalid("redirect_uris", "The sector of pairwise subjects cannot change; register another client.")
     return change_client(work, client, prepared)
+
+
+def find_maker(work: UnitOfWork, client: Client) -> User | None:
+    """Whoever made the client for its organization, or None; None too for a client that an operator made."""
+    return find_user(work, client.created_by) if client.created_by is not None else None
+
+
+def rights_of_client(work: UnitOfWork, client: Client, given: Rights) -> Rights | None:
+    """What the client may do in its organization's name with what it was given: as a key, no more than its maker now.
+
+    Otherwise whoever makes a client would keep by it what they lose. None when they no longer belong there.
+    """
+    if client.created_by is None or client.organization_id is None:
+        return given
+    membership = find_membership(work, client.organization_id, client.created_by)
+    if membership is None or not is_usable(work.now, membership, find_maker(work, client)):
+        return None
+    return given.within(rights_of_member(work, membership))
 
 
 def check_reach(client: Client, maker: Rights) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from flask import request
 
+from server.domain import organization_clients
 from server.domain.memberships import find_membership
 from server.domain.organizations import Organization, find_organization
 from server.domain.policy.environments import Environment
@@ -57,6 +58,14 @@ class Call:
         return self.rights
 
     @property
+    def answerable(self) -> User | None:
+        """Whose rights bound what the caller makes; None for what an operator made."""
+        client = self.caller.client
+        if self.caller.user is not None or client is None:
+            return self.caller.user
+        return organization_clients.find_maker(self.work, client)
+
+    @property
     def person(self) -> User:
         """The person who asks, of operations for people."""
         assert self.caller.user is not None  # admitted as a person
@@ -93,12 +102,19 @@ def rights_in(work: UnitOfWork, caller: Caller, organization: Organization) -> R
     if caller.organization_id not in (None, organization.id):
         return None
     if caller.kind != "user" or caller.user is None:
-        return caller.rights if caller.organization_id == organization.id else None
+        return _rights_of_credential(work, caller) if caller.organization_id == organization.id else None
     membership = find_membership(work, organization.id, caller.user.id)
     if membership is None or not is_usable(work.now, membership):
         return None
     by_role = rights_of_member(work, membership)
     return by_role if caller.rights is None else caller.rights.within(by_role)
+
+
+def _rights_of_credential(work: UnitOfWork, caller: Caller) -> Rights | None:
+    """What a credential may do in its own organization; a key was held to its owner's role when it was verified."""
+    if caller.client is None or caller.rights is None:
+        return caller.rights
+    return organization_clients.rights_of_client(work, caller.client, caller.rights)
 
 
 def _check_header(work: UnitOfWork, caller: Caller) -> Organization | None:

@@ -129,7 +129,7 @@ def list_unused(call: Call) -> ApiKeyReport:
 def _maker(call: Call) -> Maker:
     """What bounds a key by whoever makes it (K-11)."""
     key = call.caller.key
-    return Maker(call.allowed, call.caller.user, key.expires_at if key is not None else None)
+    return Maker(call.allowed, call.answerable, key.expires_at if key is not None else None)
 
 
 def _key(call: Call, key_id: str) -> ApiKey:

@@ -72,13 +72,27 @@ class Caller:
         return self.credential.scope_set if self.credential is not None else frozenset()
 
     @property
-    def account(self) -> str:
-        """One name for everything that this caller sends: its requests are counted and told apart by it."""
+    def identity(self) -> str:
+        """What its requests are told apart by from all others'."""
         if self.key is not None:
             return f"api_key:{self.key.id}"
         if self.client is not None:
             return f"client:{self.client.id}:{self.subject}"
         return f"user:{self.subject}"
+
+    @property
+    def account(self) -> str:
+        """What its requests are counted under: a client chooses the subjects of its own tokens, and is one account."""
+        if self.kind == "client" and self.client is not None:
+            return f"client:{self.client.id}"
+        return self.identity
+
+    @property
+    def is_short_lived(self) -> bool:
+        """Whether the credential is a key that ends, or what one was exchanged for."""
+        if self.key is None or self.credential is None:
+            return False
+        return self.credential.kind != "api_key" or self.key.expires_at is not None
 
 
 def authenticate() -> Caller:

@@ -17,7 +17,7 @@ from server.domain.client_secrets import (
     rotate_client_secret,
 )
 from server.domain.clients import Client, disable_client, enable_client
-from server.domain.errors import Conflict, Invalid
+from server.domain.errors import Conflict, Denied, Invalid
 from server.domain.policy.client_metadata import ClientType
 from server.web.api.admission import Call
 from server.web.api.documents import Body, Document, Name, Page, PageQuery, Text, Unsaid
@@ -31,6 +31,8 @@ Scope = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[!#-\[\]-~
 Contact = Annotated[Text, Field(min_length=1, max_length=254)]
 #: The members that are spelled otherwise in the metadata of RFC 7591.
 _NAMES = {"name": "client_name", "scopes": "scope"}
+#: What gives nobody the use of a client: neither what proves it, nor where its answers go, nor what it may do.
+_HARMLESS = frozenset({"client_name", "client_uri", "policy_uri", "tos_uri", "contacts"})
 
 
 class SecretDocument(Document):
@@ -137,7 +139,8 @@ def list_clients(call: Call) -> Page[ClientDocument]:
 def create(call: Call) -> IssuedClient:
     """Registers one."""
     body: NewClient = call.body
-    person = call.caller.user
+    _check_lasting(call)
+    person = call.answerable
     metadata = ClientMetadata(
         **_metadata_of(body, {"type"}),
         client_type=body.type,
@@ -161,6 +164,8 @@ def update(call: Call, client_id: str) -> IssuedClient:
     body: ClientChanges = call.body
     client, secret = _client(call, client_id), None
     changes = _metadata_of(body, {"disabled"})
+    if not _HARMLESS.issuperset(changes):
+        _check_lasting(call)
     if changes:
         secret = organization_clients.change_organization_client(call.work, client, changes, call.allowed)
     if body.disabled is not None:
@@ -179,6 +184,7 @@ def rotate_secret(call: Call, client_id: str) -> IssuedSecret:
     """A new secret, shown this once; the old ones go on for a while."""
     body: SecretRotation = call.body
     client = _client(call, client_id)
+    _check_lasting(call)
     organization_clients.check_reach(client, call.allowed)
     if not needs_secret(client):
         raise Conflict("This client has no secret: it is public, or signs with a key of its own.")
@@ -189,6 +195,12 @@ def rotate_secret(call: Call, client_id: str) -> IssuedSecret:
 def end_secret(call: Call, client_id: str, secret_id: str) -> None:
     """Ends one secret now."""
     end_client_secret(call.work, _client(call, client_id), secret_id)
+
+
+def _check_lasting(call: Call) -> None:
+    """A key makes nothing that lives longer than itself (K-11): a client, and what proves one, has no end."""
+    if call.caller.is_short_lived:
+        raise Denied("An application outlives this credential: use a key that never expires, or sign in.")
 
 
 def _client(call: Call, client_id: str) -> Client:

@@ -32,7 +32,7 @@ def once(operation: Operation, call: Call, act: Callable[[], Response]) -> Respo
         return act()
     if not _KEY.fullmatch(key):
         raise Refusal(400, f"{HEADER} has 1 to 255 printable ASCII characters without spaces.")
-    identity = json.dumps([call.caller.account, operation.name, key])
+    identity = json.dumps([call.caller.identity, operation.name, key])
     organization_id = call.found_organization.id if call.found_organization else None
     asked = [organization_id, call.environment, call.path, request.get_data(cache=True).decode("latin-1")]
     kept = idempotent_responses.begin_once(call.work, identity, json.dumps(asked, sort_keys=True))

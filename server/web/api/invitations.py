@@ -51,7 +51,7 @@ def create(call: Call) -> InvitationDocument:
     """Asks somebody to join, by mail where mail is sent."""
     body: NewInvitation = call.body
     check_may_give_role(call.work, call.allowed, call.organization.id, body.role)
-    invitation, token = invitations.invite(call.work, call.organization, body.email, body.role, call.caller.user)
+    invitation, token = invitations.invite(call.work, call.organization, body.email, body.role, call.answerable)
     return _document(call, invitation, token)
 
 

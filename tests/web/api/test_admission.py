@@ -38,9 +38,8 @@ def test_operation_is_forbidden_when_the_permission_is_missing(api: Api, operati
     assert f'error="insufficient_scope", scope="{operation.permission}"' in answer.headers["WWW-Authenticate"]
     (row,) = api.gatepost.audit_rows("api.request.refused")
     assert (row.organization_id, row.details["operation"]) == (api.organization.id, operation.name)
-    enough = api.ask(
-        operation.method, path_of(operation, api.organization.id), body_of(operation), key=api.key(operation.permission)
-    )
+    key = api.key(operation.permission, never_expires=True)
+    enough = api.ask(operation.method, path_of(operation, api.organization.id), body_of(operation), key=key)
     assert enough.status_code not in (401, 403) or "more than" in enough.text, enough.text
 
 
@@ -80,7 +79,7 @@ def test_header_must_be_there_when_the_deployment_demands_it(make_gatepost, make
 @pytest.mark.spec("K-10")
 def test_objects_are_not_there_when_they_are_of_the_other_environment(api: Api, session: Session) -> None:
     live, live_text = api.issue("*")
-    test, test_text = api.issue("*", environment="test")
+    test, test_text = api.issue("*", environment="test", never_expires=True)
     made = api.ask("POST", "…/clients", {"name": "App", "type": "machine"}, key=test_text).get_json()
     for own, text, foreign, environment in ((live, live_text, test, "live"), (test, test_text, live, "test")):
         assert api.ask("GET", f"…/api-keys/{own.id}", key=text).get_json()["environment"] == environment
@@ -147,7 +146,7 @@ def test_token_of_a_person_is_bounded_by_scope_and_role_when_it_asks(api: Api) -
 
 
 def test_application_reaches_its_own_organization_when_it_asks_for_itself(api: Api) -> None:
-    owner = api.key("*")
+    owner = api.key("*", never_expires=True)
     made = api.ask(
         "POST", "…/clients", {"name": "Job", "type": "machine", "scopes": ["users:read"]}, key=owner
     ).get_json()

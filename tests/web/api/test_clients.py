@@ -63,7 +63,7 @@ def test_application_is_refused_and_its_fault_named_when_it_is_wrong(
 
 @pytest.mark.spec("K-11")
 def test_application_gets_no_more_than_its_maker_has_when_made_or_changed(api: Api, session: Session) -> None:
-    key = api.key("clients:write", "clients:read", "users:read")
+    key = api.key("clients:write", "clients:read", "users:read", never_expires=True)
     job = {"name": "Job", "type": "machine"}
     refused(api.ask("POST", "…/clients", job | {"scopes": ["users:write"]}, key=key), 403, "forbidden")
     made = api.ask("POST", "…/clients", job | {"scopes": ["users:read"]}, key=key).get_json()
