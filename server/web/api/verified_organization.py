@@ -16,10 +16,10 @@ from server.web.api.error_answers import Refusal
 
 
 class ForeignOrganization(Refusal):
-    """The credential does not belong to an organization that was named."""
+    """The credential does not belong to an organization that was named, or no longer."""
 
-    def __init__(self) -> None:
-        super().__init__(403, "The credential does not belong to the organization that was named.")
+    def __init__(self, sentence: str = "The credential does not belong to the organization that was named.") -> None:
+        super().__init__(403, sentence)
 
 
 def enter_organization(
@@ -35,21 +35,36 @@ def enter_organization(
 
     Raises:
         Refusal: 400 when the client must name one and does not.
-        ForeignOrganization: when one that is named is not the credential's.
+        ForeignOrganization: when one that is named is not the credential's, or its person is suspended in its own.
     """
     name = work.settings.organization_header
     by_client = environ.get("HTTP_" + name.upper().replace("-", "_"))
     if by_client is None and credential.key is not None and work.settings.organization_header_required:
         raise Refusal(400, f"The header {name} is missing: it names the organization that the API key belongs to.")
-    organization_id, rights = credential.organization_id, credential.rights
+    organization_id, rights = _own(work, credential)
     for named in sorted(required if by_client is None else required | {by_client}):
         if not _is_own(credential, named):
             organization = find_organization(work, named)
             found = _rights_in(work, credential, organization) if organization is not None else None
-            if organization is None or found is None or organization_id not in (None, organization.id):
+            if organization is None or found is None or credential.organization_id not in (None, organization.id):
                 raise ForeignOrganization
             organization_id, rights = organization.id, found
     return organization_id, rights
+
+
+def _own(work: UnitOfWork, credential: VerifiedCredential) -> tuple[str | None, Rights]:
+    """The credential's own organization and its rights there, whatever anybody names.
+
+    A person need not belong to the organization of the application that they use. If they do, their role bounds them.
+    """
+    if credential.user is None or credential.organization_id is None:
+        return credential.organization_id, credential.rights
+    membership = find_membership(work, credential.organization_id, credential.user.id)
+    if membership is None:
+        return None, credential.rights
+    if not is_usable(work.now, membership):
+        raise ForeignOrganization("The person is suspended in the organization that the credential belongs to.")
+    return credential.organization_id, credential.rights.within(rights_of_member(work, membership))
 
 
 def _is_own(credential: VerifiedCredential, named: str) -> bool:

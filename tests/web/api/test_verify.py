@@ -13,7 +13,7 @@ from werkzeug.test import create_environ, run_wsgi_app
 
 from server.domain.api_key_issuing import Maker
 from server.domain.api_keys import get_api_key, revoke_api_key
-from server.domain.memberships import add_member
+from server.domain.memberships import add_member, get_membership, remove_member, suspend_membership
 from server.domain.organizations import get_organization, suspend_organization
 from server.domain.scopes import rights_of_role
 from server.domain.users import get_user
@@ -258,6 +258,39 @@ def test_person_s_token_is_good_where_they_are_members_and_for_no_more_than_thei
     assert answer.headers["X-Auth-Organization"] == gateway.acme.id
     assert "users:delete" not in answer.headers["X-Auth-Scope"].split()
     assert gateway.ask(token, "organization=acme&scope=users:delete").status_code == 403
+
+
+@pytest.mark.spec("K-12")
+def test_person_s_token_of_an_organization_s_application_is_bounded_though_nobody_names_one(gateway: Gateway) -> None:
+    scope = "openid users:read users:delete"
+    flow = flow_of(gateway.gatepost, scope=scope, organization_id=gateway.acme.id)
+    token = flow.tokens(scope=scope)["access_token"]
+    other = gateway.organization("Other", "other")
+    stranger = gateway.ask(token, "scope=users:delete")
+    assert stranger.status_code == 200
+    assert "X-Auth-Organization" not in stranger.headers
+    assert "organization" not in stranger.get_json()
+    with gateway.gatepost.work() as work:
+        add_member(work, other, get_user(work, flow.email), "owner")
+    for named in ("organization=acme", "organization=other", "organization=acme&organization=other"):
+        assert gateway.ask(token, named).status_code == 403, named
+    assert gateway.ask(token, headers={"Organization-ID": "acme"}).status_code == 403
+    with gateway.gatepost.work() as work:
+        membership = add_member(work, gateway.acme, get_user(work, flow.email), "member")
+    member = gateway.ask(token, "scope=users:read")
+    assert member.headers["X-Auth-Organization"] == gateway.acme.id
+    assert member.headers["X-Auth-Scope"] == "users:read"
+    assert gateway.ask(token, "scope=users:delete").status_code == 403
+    assert gateway.ask(token, "organization=other").status_code == 403
+    with gateway.gatepost.work() as work:
+        suspend_membership(work, get_membership(work, gateway.acme.id, membership.id))
+    suspended = gateway.ask(token)
+    assert (suspended.status_code, suspended.get_json()["error"]) == (403, "forbidden")
+    with gateway.gatepost.work() as work:
+        remove_member(work, get_membership(work, gateway.acme.id, membership.id))
+    assert "X-Auth-Organization" not in gateway.ask(token).headers
+    reasons = [row[1]["reason"] for row in refusals(gateway)]
+    assert reasons == ["organization"] * 4 + ["insufficient_scope", "organization", "organization"]
 
 
 # How the request is told
