@@ -1,4 +1,7 @@
-"""The cells of the matrix: every route of dashboard and `/v1`, asked by anybody, and what the documentation expects."""
+"""The cells of the matrix: every route of dashboard and `/v1`, asked by anybody, and what the documentation expects.
+
+What is expected is read from docs/authorization.md as it is committed, not from the code that decides.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +12,46 @@ from typing import Final, Literal
 
 from werkzeug.test import TestResponse
 
-from docs.authorization_page import roles_with
 from server.domain.policy.environments import Environment
 from server.infra import secrets
 from server.web.api.documents import InEnvironment
-from server.web.api.operation import WRITING
+from server.web.api.operation import WRITING, as_template
 from server.web.api.operations import OPERATIONS
 from server.web.dashboard.application_map import APPLICATION_PAGES
 from server.web.dashboard.map import PAGES
 from server.web.dashboard.shell import INSIDE
-from tests.security.tenants import REVIEWER, Asker, Place, Tenants
+from tests.security.askers import Asker, Place
+from tests.security.tenants import REVIEWER, Tenants
+from tests.support.components import REPOSITORY
 
 _ARGUMENT: Final = re.compile(r"<(?:[^<>:]+:)?(\w+)>")
 #: Takes no credential, and is no matter of organizations.
 _OUTSIDE: Final = frozenset({"verify", "report_leaked_keys"})
+_ROW: Final = re.compile(r"^\| `(GET|POST|PUT|PATCH|DELETE) (/\S*)` \|(.*)\|$", re.MULTILINE)
 Outcome = Literal["allowed", "sign in", 401, 403, 404]
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the documentation says of a route."""
+
+    permission: str | None
+    #: The built-in roles whose members may.
+    roles: frozenset[str]
+    is_dangerous: bool
+
+
+def rows() -> dict[tuple[str, str], Row]:
+    """The tables of docs/authorization.md, by method and path."""
+    found = {}
+    for method, path, rest in _ROW.findall((REPOSITORY / "docs" / "authorization.md").read_text("utf-8")):
+        *cells, fresh, roles = (cell.strip() for cell in rest.split("|"))
+        permission = next((cell.strip("`") for cell in cells if cell.startswith("`")), None)
+        found[method, path] = Row(permission, frozenset(roles.split(", ")) - {""}, fresh == "yes")
+    return found
+
+
+ROWS: Final = rows()
 
 
 @dataclass(frozen=True)
@@ -34,12 +62,16 @@ class Route:
     name: str
     method: str
     path: str
-    permission: str | None
     access: str
-    is_dangerous: bool
+    row: Row
     #: Whether a request of a session can say which environment it means.
     is_in_environment: bool
     has_body: bool = False
+
+    @property
+    def permission(self) -> str | None:
+        """What the page names."""
+        return self.row.permission
 
     @property
     def writes(self) -> bool:
@@ -59,12 +91,12 @@ class Route:
 
 ROUTES: Final = (
     *(
-        Route("dashboard", page.endpoint, method, page.path, page.permission, "organization", page.is_dangerous, True)
+        Route("dashboard", page.endpoint, method, page.path, "organization", ROWS[method, as_template(page.path)], True)
         for page in (*PAGES, *APPLICATION_PAGES)
         for method in page.methods
     ),
     *(
-        Route("v1", each.name, each.method, f"/v1{each.path}", each.permission, each.access, each.is_dangerous,
+        Route("v1", each.name, each.method, f"/v1{each.path}", each.access, ROWS[each.method, as_template(each.path)],
               each.query is not None and issubclass(each.query, InEnvironment), each.body is not None)
         for each in OPERATIONS
         if each.name not in _OUTSIDE
@@ -86,11 +118,11 @@ class Cell:
         return f"{self.asker.name}: {self.route.method} {self.route.name} in {where}"
 
 
-def includes(role: str | None, permission: str | None) -> bool:
-    """Whether a role has the permission, by the table of the documentation."""
+def includes(role: str | None, row: Row) -> bool:
+    """Whether the page lets the role do what the row is about."""
     if role == "reviewer":
-        return permission is None or permission in REVIEWER
-    return role is not None and role in roles_with(permission)
+        return row.permission is None or row.permission in REVIEWER
+    return role in row.roles
 
 
 def expected(cell: Cell) -> Outcome:
@@ -108,7 +140,7 @@ def _at_dashboard(cell: Cell) -> Outcome:
         return 404
     if cell.place.is_suspended or cell.place.slug in cell.asker.suspended_in:
         return 403
-    return "allowed" if includes(role, cell.route.permission) else 403
+    return "allowed" if includes(role, cell.route.row) else 403
 
 
 def _in_api(cell: Cell) -> Outcome:
@@ -137,11 +169,16 @@ def _inside(cell: Cell, is_granted: bool) -> Outcome:
             return 404
     elif role is None or slug in asker.suspended_in:
         return 404
-    elif not includes(role, cell.route.permission):
+    elif not includes(role, cell.route.row):
         is_granted = False
     if cell.place.is_suspended:
         return 403
     return "allowed" if is_granted else 403
+
+
+def is_refused_as_lasting(cell: Cell, found: object) -> bool:
+    """Whether something was refused because it would outlive the credential that it was asked for with."""
+    return found == 403 and cell.asker.kind == "exchanged" and cell.route.name == "rotate_client_secret"
 
 
 class Asking:
@@ -151,7 +188,9 @@ class Asking:
         self.tenants = tenants
         self.client = tenants.gatepost.app.test_client(use_cookies=False)
 
-    def ask(self, cell: Cell, *, organization: str | None = None, **objects: str) -> TestResponse:
+    def ask(
+        self, cell: Cell, *, organization: str | None = None, headers: dict[str, str] | None = None, **objects: str
+    ) -> TestResponse:
         """The answer; `objects` stand in the path instead of the organization's own."""
         route, asker = cell.route, cell.asker
         found = {
@@ -163,7 +202,7 @@ class Asking:
         path = _ARGUMENT.sub(lambda match: found[match[1]], route.path)
         if route.face == "dashboard":
             return self._at_dashboard(route, asker, path)
-        return self._in_api(route, asker, path, cell.environment)
+        return self._in_api(cell, path, headers or {})
 
     def _at_dashboard(self, route: Route, asker: Asker, path: str) -> TestResponse:
         headers = {"Cookie": f"gatepost={asker.secret}"} if asker.kind == "session" else _bearer(asker)
@@ -173,12 +212,14 @@ class Asking:
             form = {"csrf_token": secrets.keyed_digest(asker.secret, purpose)}
         return self.client.open(path, method=route.method, headers=headers, data=form)
 
-    def _in_api(self, route: Route, asker: Asker, path: str, environment: Environment) -> TestResponse:
-        headers = _bearer(asker)
-        if asker.kind == "session":
+    def _in_api(self, cell: Cell, path: str, headers: dict[str, str]) -> TestResponse:
+        route, asker = cell.route, cell.asker
+        if asker.kind != "session":
+            headers = {**headers, **_bearer(asker)}
+        else:
             token = secrets.keyed_digest(asker.secret, "csrf:api")
-            headers = {"Cookie": f"gatepost={asker.secret}", "X-CSRF-Token": token}
-        query = {"environment": environment} if route.is_in_environment else None
+            headers = {**headers, "Cookie": f"gatepost={asker.secret}", "X-CSRF-Token": token}
+        query = {"environment": cell.environment} if route.is_in_environment else None
         body = {"data": json.dumps({}), "content_type": "application/json"} if route.has_body else {}
         return self.client.open(path, method=route.method, headers=headers, query_string=query, **body)
 

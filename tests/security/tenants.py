@@ -5,9 +5,8 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from server.domain.api_key_issuing import OPERATOR_MAKER, Maker, NewApiKey, issue_api_key
 from server.domain.client_registration import ClientMetadata, create_client
@@ -16,7 +15,6 @@ from server.domain.clients import get_client
 from server.domain.invitations import invite
 from server.domain.memberships import add_member, change_role, get_membership, suspend_membership
 from server.domain.organizations import (
-    Organization,
     create_organization,
     get_organization,
     suspend_organization,
@@ -25,6 +23,7 @@ from server.domain.policy.environments import ENVIRONMENTS, Environment
 from server.domain.policy.role_permissions import MANAGEMENT_NAMES, ROLES
 from server.domain.roles import create_role, rights_of_role
 from server.domain.users import User
+from tests.security.askers import Asker, Place
 from tests.support.application import REDIRECT_URI, Gatepost
 from tests.support.dashboard import sign_in
 from tests.support.flow import Flow, basic
@@ -43,58 +42,6 @@ KEPT = (
     "organizations", "memberships", "roles", "invitations", "api_keys", "clients", "client_secrets", "client_logos",
     "users", "grants", "consents",
 )  # fmt: skip
-Kind = Literal["nobody", "session", "key", "token", "application", "exchanged"]
-
-
-@dataclass
-class Place:
-    """An organization and the ids of what is in it."""
-
-    organization: Organization
-    #: By argument of a path; of each environment.
-    objects: dict[Environment, dict[str, str]] = field(default_factory=dict)
-    is_suspended: bool = False
-
-    @property
-    def slug(self) -> str:
-        """Its name in URLs."""
-        return self.organization.slug
-
-    def marks(self, environment: Environment) -> set[str]:
-        """What only it has, in this environment: ids that nobody else is to read."""
-        return {self.objects[environment][name] for name in ("key_id", "client_id", "secret_id")}
-
-    @property
-    def shared_marks(self) -> set[str]:
-        """What only it has, in neither environment."""
-        names = ("role_id", "membership_id", "invitation_id")
-        return {self.organization.id, *(self.objects["live"][name] for name in names)}
-
-
-@dataclass(frozen=True)
-class Asker:
-    """Somebody with a credential, and what is known of them; the matrix expects by this and nothing else."""
-
-    name: str
-    kind: Kind
-    #: The cookie of the browser, or what stands behind `Bearer`.
-    secret: str = ""
-    user_id: str = ""
-    #: Roles by slug of organization, of the person behind the credential.
-    roles: tuple[tuple[str, str], ...] = ()
-    #: Slugs of organizations where the membership is suspended.
-    suspended_in: frozenset[str] = frozenset()
-    #: What the credential was given; None where only the role counts.
-    scopes: frozenset[str] | None = None
-    #: The slug of the organization that the credential belongs to.
-    bound_to: str | None = None
-    environment: Environment | None = None
-    #: Nothing that it is presented to may accept it.
-    is_dead: bool = False
-
-    def role_in(self, slug: str) -> str | None:
-        """The person's role there."""
-        return dict(self.roles).get(slug)
 
 
 class Tenants:
@@ -196,7 +143,9 @@ class Tenants:
         with self.gatepost.work() as work:
             maker = Maker(rights_of_role(work, place.organization.id, role), self.people[name])
             organization = get_organization(work, place.organization.id)
-            return issue_api_key(work, organization, NewApiKey("mine", list(scopes), environment=environment), maker)[1]
+            # Whoever makes what goes on for ever has to go on themselves.
+            new = NewApiKey("mine", list(scopes), environment=environment, never_expires=True)
+            return issue_api_key(work, organization, new, maker)[1]
 
     def _add_key(self, label: str, place: Place, name: str, environment: Environment, scopes: Iterable[str],
                  *, is_dead: bool = False) -> None:  # fmt: skip
@@ -228,7 +177,7 @@ class Tenants:
         with self.gatepost.work() as work:
             maker = Maker(rights_of_role(work, self.own.organization.id, "owner"), self.people["demoted"])
             organization = get_organization(work, self.own.organization.id)
-            _, text = issue_api_key(work, organization, NewApiKey("mine", ["*"]), maker)
+            _, text = issue_api_key(work, organization, NewApiKey("mine", ["*"], never_expires=True), maker)
         with self.gatepost.work() as work:
             for place in (self.own, self.frozen):
                 change_role(work, get_membership(work, place.organization.id, maker.owner.id), "member")

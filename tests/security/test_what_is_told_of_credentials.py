@@ -15,8 +15,9 @@ import pytest
 from server.domain.client_secrets import issue_client_secret
 from server.domain.clients import get_client
 from server.domain.policy.environments import ENVIRONMENTS, Environment
-from tests.security.cells import includes
-from tests.security.tenants import Asker, Tenants
+from tests.security.askers import Asker
+from tests.security.cells import ROWS, Row, includes
+from tests.security.tenants import Tenants
 from tests.support.flow import basic, jwt_claims
 
 pytestmark = pytest.mark.timeout(300)
@@ -117,8 +118,12 @@ def expected(tenants: Tenants, asker: Asker, slug: str | None, environment: Envi
     held = permission in (asker.scopes or frozenset())
     home = slug or asker.bound_to
     if asker.kind != "application" and home is not None:
-        held = held and includes(asker.role_in(home), permission)
+        held = held and includes(asker.role_in(home), _row(permission))
     return 200 if held else 403
+
+
+def _row(permission: str) -> Row:
+    return next(row for row in ROWS.values() if row.permission == permission and row.roles)
 
 
 def _belongs(tenants: Tenants, asker: Asker, slug: str) -> bool:
