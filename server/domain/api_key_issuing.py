@@ -13,7 +13,7 @@ from server.domain import scopes
 from server.domain.api_keys import ID_PREFIX, ApiKey, mac_of, record
 from server.domain.audit_events import AuditEvent
 from server.domain.errors import Conflict, Denied, Invalid
-from server.domain.organizations import Organization
+from server.domain.organizations import Organization, hold_organization
 from server.domain.policy import api_key_format, api_key_terms
 from server.domain.policy.api_key_terms import MAXIMUM_DESCRIPTION, MAXIMUM_NAME, SCIM, SCIM_NEEDS, KeyKind
 from server.domain.policy.environments import ENVIRONMENTS, Environment
@@ -54,15 +54,15 @@ class NewApiKey:
     #: By default the deployment's usual lifetime.
     expires_at: datetime | None = None
     never_expires: bool = False
-    #: From where it may be used; empty for anywhere.
+    #: From where it may be used; empty for wherever its maker may come from.
     ip_allow_list: Sequence[str] = ()
-    #: By default the deployment's own limit.
+    #: None for as often as its maker may.
     rate_limit_per_minute: int | None = None
 
 
 @dataclass(frozen=True)
 class Maker:
-    """Whoever makes a key, and what bounds it by."""
+    """Whoever makes, changes or rotates a key, and what bounds it by."""
 
     #: None for no bounds.
     rights: Rights | None
@@ -70,6 +70,10 @@ class Maker:
     owner: User | None
     #: When the maker's own credential ends; None for never.
     expires_at: datetime | None = None
+    #: From where that may be used; empty for anywhere.
+    ip_allow_list: Sequence[str] = ()
+    #: And how often; None for no limit of its own.
+    rate_limit_per_minute: int | None = None
 
 
 #: The command line: the key has no owner, and no bounds but its own permissions.
@@ -82,12 +86,15 @@ def issue_api_key(work: UnitOfWork, organization: Organization, new: NewApiKey, 
     Raises:
         Invalid: when the key cannot be so; `field` says what is wrong.
         Denied: when it would have more than its maker has, or the organization is suspended.
+        NotFound: when the organization has just been removed.
     """
-    _check_organization(work, organization)
+    _check_organization(work, organization.id)
     if new.environment not in ENVIRONMENTS:
         raise Invalid("environment", "The environment is live or test.")
     if new.kind not in api_key_terms.KINDS:
         raise Invalid("kind", "The kind is standard, restricted or scim.")
+    networks = api_key_terms.check_networks(new.ip_allow_list) or list(maker.ip_allow_list)
+    rate = maker.rate_limit_per_minute if new.rate_limit_per_minute is None else new.rate_limit_per_minute
     values = {
         "organization_id": organization.id,
         "environment": new.environment,
@@ -97,10 +104,11 @@ def issue_api_key(work: UnitOfWork, organization: Organization, new: NewApiKey, 
         "prefix": api_key_terms.prefix_of(work.settings.api_key_prefixes, new.kind, new.environment),
         "permissions": _check_permissions(work, new, maker),
         "owner_id": maker.owner.id if maker.owner else None,
-        "ip_allow_list": api_key_terms.check_networks(new.ip_allow_list),
-        "rate_limit_per_minute": api_key_terms.check_rate(new.rate_limit_per_minute),
+        "ip_allow_list": networks,
+        "rate_limit_per_minute": api_key_terms.check_rate(rate),
         "expires_at": _end_of(work, new, maker),
     }
+    _check_limits(networks, rate, maker)
     key, text = _add(work, ID_PREFIX + secrets.new_id(), values)
     record(work, AuditEvent.API_KEY_CREATED, key, kind=key.kind, permissions=key.permissions, **_ends(key))
     return key, text
@@ -121,11 +129,11 @@ def update_api_key(work: UnitOfWork, key: ApiKey, maker: Maker, **changes: Unpac
 
     Raises:
         Invalid: when the key cannot be so.
-        Denied: when the key has more rights than whoever changes it.
+        Denied: when the key can do more than whoever changes it, or would.
         Conflict: when it has ended.
     """
     _check_going_on(work, key)
-    _check_within(key.permissions, maker)
+    _check_reach(key, maker)
     values: dict[str, Any] = {}
     if "name" in changes:
         values["name"] = api_key_terms.check_text("name", changes["name"], MAXIMUM_NAME, 1)
@@ -135,6 +143,11 @@ def update_api_key(work: UnitOfWork, key: ApiKey, maker: Maker, **changes: Unpac
         values["ip_allow_list"] = api_key_terms.check_networks(changes["ip_allow_list"])
     if "rate_limit_per_minute" in changes:
         values["rate_limit_per_minute"] = api_key_terms.check_rate(changes["rate_limit_per_minute"])
+    _check_limits(
+        values.get("ip_allow_list", key.ip_allow_list),
+        values.get("rate_limit_per_minute", key.rate_limit_per_minute),
+        maker,
+    )
     changed = sorted(name for name, value in values.items() if getattr(key, name) != value)
     if not changed:
         return
@@ -153,17 +166,14 @@ def rotate_api_key(work: UnitOfWork, key: ApiKey, overlap_seconds: int, maker: M
 
     Raises:
         Invalid: when the overlap is none.
-        Denied: when the key has more rights than whoever rotates it, or the organization is suspended.
+        Denied: when the key can do more than whoever rotates it, or the organization is suspended.
         Conflict: when it has ended, or another key has taken its place.
     """
     if not 0 <= overlap_seconds <= MAXIMUM_OVERLAP:
         raise Invalid("overlap", "The old key can go on for 0 seconds up to a year.")
-    _check_organization(work, work.db.get(Organization, key.organization_id))
+    _check_organization(work, key.organization_id)
     _check_going_on(work, key)
-    if key.kind == SCIM:
-        _check_within(SCIM_NEEDS, maker)
-    else:
-        _check_within(key.permissions, maker)
+    _check_reach(key, maker)
     lifetime = key.expires_at - key.created_at if key.expires_at else None
     successor_id = ID_PREFIX + secrets.new_id()
     _replace(work, key, successor_id, work.now + timedelta(seconds=overlap_seconds))
@@ -222,8 +232,8 @@ def _add(work: UnitOfWork, key_id: str, values: dict[str, Any]) -> tuple[ApiKey,
     return key, text
 
 
-def _check_organization(work: UnitOfWork, organization: Organization | None) -> None:
-    if why_unusable(work.now, organization) is not None:
+def _check_organization(work: UnitOfWork, organization_id: str) -> None:
+    if why_unusable(work.now, hold_organization(work, organization_id)) is not None:
         raise Denied("The organization is suspended: it gets no new keys.")
 
 
@@ -245,6 +255,21 @@ def _check_permissions(work: UnitOfWork, new: NewApiKey, maker: Maker) -> list[s
             raise Invalid("permissions", f"{permission} implies others: a restricted key has them named one by one.")
     _check_within(permissions, maker)
     return permissions
+
+
+def _check_reach(key: ApiKey, maker: Maker) -> None:
+    """Who changes a key, or takes its successor, has all that it has."""
+    _check_within(SCIM_NEEDS if key.kind == SCIM else key.permissions, maker)
+    _check_limits(key.ip_allow_list, key.rate_limit_per_minute, maker)
+
+
+def _check_limits(networks: Sequence[str], rate: int | None, maker: Maker) -> None:
+    if not api_key_terms.is_within_networks(networks, maker.ip_allow_list):
+        own = ", ".join(maker.ip_allow_list)
+        raise Denied(f"The key you use is good from {own} alone, and so is every key it makes, changes or rotates.")
+    if not api_key_terms.is_within_rate(rate, maker.rate_limit_per_minute):
+        own = f"{maker.rate_limit_per_minute} requests in a minute"
+        raise Denied(f"The key you use has {own}, and every key it makes, changes or rotates has no more.")
 
 
 def _check_within(permissions: Iterable[str], maker: Maker) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import bindparam, false, select
+from sqlalchemy import Select, bindparam, false, select
 from sqlalchemy.orm import Mapped, mapped_column
 
 from server.domain import audit_log
@@ -130,9 +130,22 @@ def lock_organization(work: UnitOfWork, organization_id: str) -> Organization:
     Raises:
         NotFound: when it has just been removed.
     """
-    work.db.flush()
     # What points to the organization may still be written meanwhile.
-    query = select(Organization).where(Organization.id == organization_id).with_for_update(key_share=True)
+    return _held(work, organization_id, select(Organization).with_for_update(key_share=True))
+
+
+def hold_organization(work: UnitOfWork, organization_id: str) -> Organization:
+    """The organization as it is now, which is not removed before this transaction ends; nobody else waits.
+
+    Raises:
+        NotFound: when it has just been removed.
+    """
+    return _held(work, organization_id, select(Organization).with_for_update(read=True, key_share=True))
+
+
+def _held(work: UnitOfWork, organization_id: str, holding: Select[Organization]) -> Organization:
+    work.db.flush()
+    query = holding.where(Organization.id == organization_id)
     found = work.db.scalars(query.execution_options(populate_existing=True)).one_or_none()
     if found is None:
         raise NotFound("This organization no longer exists.")

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import delete
 
 from server.domain.api_key_issuing import (
     MAXIMUM_OVERLAP,
@@ -18,7 +19,7 @@ from server.domain.api_key_issuing import (
 from server.domain.api_key_verification import KeyRefused, verify_api_key
 from server.domain.api_keys import ApiKey, list_api_keys, revoke_api_key
 from server.domain.audit_events import AuditEvent
-from server.domain.errors import Conflict, Denied, Invalid
+from server.domain.errors import Conflict, Denied, Invalid, NotFound
 from server.domain.organizations import Organization, create_organization, suspend_organization
 from server.domain.policy import api_key_format
 from server.domain.scopes import rights
@@ -120,6 +121,13 @@ def test_key_is_not_made_when_something_does_not_fit(
     assert list_api_keys(work, organization.id, "live") == []
 
 
+def test_key_is_not_made_when_the_organization_has_been_removed(work: UnitOfWork, organization: Organization) -> None:
+    work.db.flush()
+    work.db.execute(delete(Organization))
+    with pytest.raises(NotFound):
+        make_api_key(work, organization)
+
+
 def test_key_is_not_made_when_the_organization_is_suspended(work: UnitOfWork, organization: Organization) -> None:
     key, _ = make_api_key(work, organization)
     suspend_organization(work, organization)
@@ -172,6 +180,78 @@ def test_key_for_scim_is_made_by_those_who_manage_people(work: UnitOfWork, organ
     with pytest.raises(Denied):
         rotate_api_key(work, key, 0, developer)
     assert rotate_api_key(work, key, 0, admin)[0].permissions == ["scim"]
+
+
+@pytest.mark.spec("K-11")
+def test_key_for_scim_is_changed_by_those_who_manage_people(work: UnitOfWork, organization: Organization) -> None:
+    key, _ = make_api_key(work, organization, kind="scim", permissions=["scim"], ip_allow_list=["192.0.2.7"])
+    developer = maker_of(work, organization, make_member(work, organization, "developer"))
+    with pytest.raises(Denied, match="users:delete, users:write"):
+        update_api_key(work, key, developer, ip_allow_list=[])
+    assert (key.ip_allow_list, audited(work, AuditEvent.API_KEY_UPDATED)) == (["192.0.2.7"], [])
+    admin = maker_of(work, organization, make_member(work, organization, "admin", "admin@example.com"))
+    update_api_key(work, key, admin, ip_allow_list=[])
+    assert key.ip_allow_list == []
+
+
+# Nor from elsewhere or more often, when a key makes it (K-09, K-11, K-15) --------------------------------------------
+
+INSIDE = Maker(None, None, ip_allow_list=("10.1.0.0/16", "2001:db8::/32"), rate_limit_per_minute=30)
+
+
+@pytest.mark.spec("K-09", "K-11", "K-15")
+def test_key_made_with_a_key_is_good_from_there_and_as_often(work: UnitOfWork, organization: Organization) -> None:
+    key, _ = make_api_key(work, organization, INSIDE)
+    assert (key.ip_allow_list, key.rate_limit_per_minute) == (["10.1.0.0/16", "2001:db8::/32"], 30)
+    narrow, _ = make_api_key(work, organization, INSIDE, ip_allow_list=["10.1.2.3"], rate_limit_per_minute=29)
+    assert (narrow.ip_allow_list, narrow.rate_limit_per_minute) == (["10.1.2.3"], 29)
+    for values in (
+        {"ip_allow_list": ["10.0.0.0/8"]},
+        {"ip_allow_list": ["10.1.2.3", "192.0.2.7"]},
+        {"ip_allow_list": ["::/0"]},
+        {"rate_limit_per_minute": 31},
+    ):
+        with pytest.raises(Denied, match="The key you use"):
+            make_api_key(work, organization, INSIDE, **values)
+    assert len(list_api_keys(work, organization.id, "live")) == 2
+
+
+@pytest.mark.spec("K-09", "K-11", "K-15")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ip_allow_list": []},
+        {"ip_allow_list": ["10.1.0.0/16", "192.0.2.7"]},
+        {"rate_limit_per_minute": None},
+        {"rate_limit_per_minute": 31},
+    ],
+)
+def test_key_does_not_take_its_own_limits_off(
+    work: UnitOfWork, organization: Organization, changes: dict[str, Any]
+) -> None:
+    key, _ = make_api_key(work, organization, INSIDE)
+    with pytest.raises(Denied, match="The key you use"):
+        update_api_key(work, key, INSIDE, **{"name": "Wider", **changes})
+    assert (key.name, key.ip_allow_list, key.rate_limit_per_minute) == ("Sample", list(INSIDE.ip_allow_list), 30)
+    assert audited(work, AuditEvent.API_KEY_UPDATED) == []
+    update_api_key(work, key, INSIDE, name="Narrower", ip_allow_list=["10.1.0.0/24"], rate_limit_per_minute=1)
+    assert (key.ip_allow_list, key.rate_limit_per_minute) == (["10.1.0.0/24"], 1)
+
+
+@pytest.mark.spec("K-09", "K-11", "K-15")
+@pytest.mark.parametrize("limits", [{"rate_limit_per_minute": 30}, {"ip_allow_list": ["10.1.0.0/16"]}])
+def test_key_neither_changes_nor_follows_one_that_is_less_bound(
+    work: UnitOfWork, organization: Organization, limits: dict[str, Any]
+) -> None:
+    key, _ = make_api_key(work, organization, **limits)
+    with pytest.raises(Denied, match="The key you use"):
+        rotate_api_key(work, key, 0, INSIDE)
+    with pytest.raises(Denied, match="The key you use"):
+        update_api_key(work, key, INSIDE, name="Mine")
+    assert (key.name, key.replaced_by_id, audited(work, AuditEvent.API_KEY_ROTATED)) == ("Sample", None, [])
+    own, _ = make_api_key(work, organization, INSIDE)
+    successor, _ = rotate_api_key(work, own, 0, INSIDE)
+    assert (successor.ip_allow_list, successor.rate_limit_per_minute) == (own.ip_allow_list, 30)
 
 
 @pytest.mark.spec("K-11")

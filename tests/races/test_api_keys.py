@@ -14,8 +14,9 @@ from server.domain.api_key_issuing import OPERATOR_MAKER, rotate_api_key
 from server.domain.api_key_verification import KeyRefused, verify_api_key
 from server.domain.api_keys import ApiKey, revoke_api_key
 from server.domain.audit_events import AuditEvent
-from server.domain.errors import Conflict
-from server.domain.organizations import create_organization
+from server.domain.deletion import delete_organization
+from server.domain.errors import Conflict, NotFound
+from server.domain.organizations import create_organization, get_organization
 from tests.domain.api_key_factories import make_api_key
 from tests.domain.factories import audited
 from tests.support.application import Gatepost
@@ -101,3 +102,31 @@ def test_key_is_rotated_or_revoked_when_both_happen_at_once(any_gatepost: Gatepo
             assert (key.replaced_by_id is not None) is rotated.result()
             with pytest.raises(KeyRefused):
                 verify_api_key(work, text)
+
+
+@pytest.mark.race
+def test_key_is_made_or_there_is_no_organization_when_it_is_removed_at_once(any_gatepost: Gatepost) -> None:
+    for _ in range(ROUNDS):
+        with any_gatepost.work() as work:
+            organization_id = create_organization(work, "Acme").id
+        together = Barrier(8)
+
+        def make(_: int, organization_id: str = organization_id, together: Barrier = together) -> str:
+            together.wait()
+            try:
+                with any_gatepost.work() as work:
+                    return make_api_key(work, get_organization(work, organization_id))[0].id
+            except NotFound:
+                return ""
+
+        def remove(organization_id: str = organization_id, together: Barrier = together) -> None:
+            together.wait()
+            with any_gatepost.work() as work:
+                delete_organization(work, get_organization(work, organization_id))
+
+        with ThreadPoolExecutor(8) as executor:
+            removed = executor.submit(remove)
+            made = [key_id for key_id in executor.map(make, range(7)) if key_id]
+            removed.result()
+        with any_gatepost.work() as work:
+            assert not [key_id for key_id in made if work.db.get(ApiKey, key_id) is not None]

@@ -6,7 +6,7 @@ import ipaddress
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from server.domain.errors import Invalid
 from server.domain.policy.environments import Environment
@@ -122,6 +122,26 @@ def is_allowed_from(networks: Sequence[str], ip: str | None) -> bool:
             return False
         address = address.ipv4_mapped or address
     return any(address in ipaddress.ip_network(network) for network in networks)
+
+
+def is_within_networks(networks: Sequence[str], bounds: Sequence[str]) -> bool:
+    """Whether whoever may come from `networks` comes from within `bounds`; an empty list is every address."""
+    if not bounds:
+        return True
+    around = [each for version in (4, 6) for each in ipaddress.collapse_addresses(_of_version(version, bounds))]
+    return bool(networks) and all(
+        any(network.version == each.version and network.subnet_of(each) for each in around)
+        for network in map(ipaddress.ip_network, networks)
+    )
+
+
+def _of_version(version: int, networks: Sequence[str]) -> list[Any]:
+    return [network for network in map(ipaddress.ip_network, networks) if network.version == version]
+
+
+def is_within_rate(rate: int | None, bound: int | None) -> bool:
+    """Whether this many requests in a minute are no more than those; None is any number."""
+    return bound is None or (rate is not None and rate <= bound)
 
 
 def check_rate(rate: int | None) -> int | None:

@@ -13,6 +13,8 @@ from server.domain.policy.api_key_terms import (
     check_permissions,
     end_of,
     is_allowed_from,
+    is_within_networks,
+    is_within_rate,
     prefix_of,
 )
 from server.domain.policy.environments import ENVIRONMENTS
@@ -94,3 +96,36 @@ def test_key_ends_when_said_or_after_the_usual_time() -> None:
     assert end_of(NOW, None, 60, never=False) == NOW + timedelta(seconds=60)
     assert end_of(NOW, None, 60, never=True) is None
     assert end_of(NOW, NOW + timedelta(seconds=1), 60, never=False) == NOW + timedelta(seconds=1)
+
+
+@pytest.mark.spec("K-09", "K-11")
+@pytest.mark.parametrize(
+    ("networks", "bounds", "is_within"),
+    [
+        ([], [], True),
+        (["192.0.2.7"], [], True),
+        ([], ["192.0.2.7"], False),
+        (["192.0.2.7"], ["192.0.2.7"], True),
+        (["192.0.2.7"], ["192.0.2.0/24"], True),
+        (["192.0.2.0/24"], ["192.0.2.7"], False),
+        (["192.0.2.7", "198.51.100.1"], ["192.0.2.0/24"], False),
+        (["192.0.2.0/24"], ["192.0.2.0/25", "192.0.2.128/25"], True),
+        (["192.0.2.0/24"], ["192.0.2.0/25", "192.0.2.128/26"], False),
+        (["2001:db8::1"], ["2001:db8::/32", "192.0.2.7"], True),
+        (["192.0.2.7"], ["2001:db8::/32", "::/0"], False),
+        (["::/0"], ["0.0.0.0/0"], False),
+    ],
+)
+def test_networks_are_within_others_when_every_address_is(
+    networks: list[str], bounds: list[str], is_within: bool
+) -> None:
+    assert is_within_networks(networks, bounds) is is_within
+
+
+@pytest.mark.spec("K-11", "K-15")
+@pytest.mark.parametrize(
+    ("rate", "bound", "is_within"),
+    [(None, None, True), (7, None, True), (None, 7, False), (7, 7, True), (6, 7, True), (8, 7, False)],
+)
+def test_rate_is_within_another_when_it_is_no_higher(rate: int | None, bound: int | None, is_within: bool) -> None:
+    assert is_within_rate(rate, bound) is is_within
