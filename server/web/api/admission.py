@@ -24,7 +24,7 @@ from server.domain.users import User
 from server.web.api.authentication import Caller, check_recent, note_refusal
 from server.web.api.documents import InEnvironment, Query
 from server.web.api.error_answers import Refusal
-from server.web.api.operation import Operation
+from server.web.api.operation import WRITING, Operation
 from server.web.context import current_work
 
 #: What an id or slug can be; nothing else is looked up.
@@ -94,6 +94,10 @@ def admit(operation: Operation, caller: Caller, query: Query | None, path: dict[
             raise _forbidden(operation, caller, reason, operation.permission, **place)
     elif operation.permission is not None and rights is not None and not rights.allows(operation.permission):
         raise _forbidden(operation, caller, f"it needs the permission {operation.permission}", operation.permission)
+    if caller.environment == "test" and operation.method in WRITING and not operation.is_in_environment:
+        # What belongs to no environment is live, whoever asks (K-10).
+        note_refusal(caller, "environment", operation=operation.name)
+        raise Refusal(403, "A test credential changes test data alone: this is the same in both environments.")
     return Call(work, caller, rights, organization, environment, query, path=path)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from server.web.api.documents import Document, Query
+from server.web.api.documents import Document, InEnvironment, Query
 
 #: Who may ask: `anyone`; `caller`: any credential that is valid; `person`: somebody who is signed in, or a token that
 #: speaks for them; `organization`: whoever has `permission` in the organization of the path; `own`: the view decides.
@@ -59,6 +59,11 @@ class Operation:
     def only_reads(self) -> bool:
         """Whether nothing changes."""
         return self.method not in WRITING and not self.writes
+
+    @property
+    def is_in_environment(self) -> bool:
+        """Whether it is about one environment: what is of none belongs to both."""
+        return self.query is not None and issubclass(self.query, InEnvironment)
 
     @property
     def methods(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from server.domain.organizations import get_organization, resume_organization, suspend_organization
-from server.web.api.operation import Operation, as_template
+from server.web.api.operation import WRITING, Operation, as_template
 from server.web.api.operations import OPERATIONS
 from tests.support.flow import flow_of
 from tests.web.api.conftest import Api, Session
@@ -98,6 +98,30 @@ def test_objects_are_not_there_when_they_are_of_the_other_environment(api: Api, 
     refused(api.ask("GET", f"…/clients/{made['id']}", key=live_text), 404, "not_found")
     refused(session.ask("GET", f"…/clients/{made['id']}"), 404, "not_found")
     assert session.ask("GET", f"…/clients/{made['id']}?environment=test").status_code == 200
+
+
+ABOUT_BOTH = [each for each in IN_ORGANIZATION if each.method in WRITING and not each.is_in_environment]
+
+
+@pytest.mark.spec("K-10")
+@pytest.mark.parametrize("operation", ABOUT_BOTH, ids=lambda each: each.name)
+def test_nothing_of_both_environments_changes_when_the_credential_is_for_testing(
+    api: Api, operation: Operation
+) -> None:
+    key = api.key("*", environment="test")
+    path, body = path_of(operation, api.organization.id), body_of(operation)
+    document = refused(api.ask(operation.method, path, body, key=key), 403, "forbidden")
+    assert "test credential" in document["message"]
+    (row,) = api.gatepost.audit_rows("api.request.refused")
+    assert (row.details["reason"], row.details["operation"]) == ("environment", operation.name)
+    assert api.ask("GET", "…/members", key=key).status_code == 200
+
+
+def test_no_organization_is_made_when_a_person_uses_an_application_for_testing(api: Api) -> None:
+    flow = flow_of(api.gatepost, scope="openid organizations:write", environment="test")
+    token = flow.tokens(scope="openid organizations:write")["access_token"]
+    document = refused(api.ask("POST", "/v1/organizations", {"name": "New"}, key=token), 403, "forbidden")
+    assert "test credential" in document["message"]
 
 
 def test_everything_is_forbidden_when_the_organization_is_suspended(api: Api, session: Session) -> None:
