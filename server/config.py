@@ -38,6 +38,25 @@ _HOST = re.compile(r"(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[1-9][0-9]{0,4})?")
 _ACR = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,200}")
 SCOPE_TOKEN = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,128}")
 _KEY_PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]{0,22}_")
+#: What other secrets of ours begin with.
+_OWN_PREFIXES = (
+    "rt_",
+    "cs_",
+    "ac_",
+    "bs_",
+    "iat_",
+    "rat_",
+    "invitation_",
+    "key_",
+    "org_",
+    "usr_",
+    "mem_",
+    "rol_",
+    "inv_",
+)
+#: Headers that mean something else, and those by which gateways ask and are answered.
+_MEANT_HEADERS = frozenset({"authorization", "cookie", "host", "origin", "forwarded", "content-type", "content-length"})
+_MEANT_BEGINNINGS = ("x-forwarded-", "x-original-", "x-required-", "x-auth-", "x-csrf-", "sec-", "proxy-")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 #: How Gatepost's own paths begin, those that are reserved for later too.
@@ -158,7 +177,13 @@ def _check_prefixes(value: dict[str, str]) -> dict[str, str]:
             raise ValueError(f"{name!r} is none of {', '.join(DEFAULT_KEY_PREFIXES)}")
         if not _KEY_PREFIX.fullmatch(prefix):
             raise ValueError(f"{prefix!r} must be up to 24 letters, digits and underscores, with one at the end")
-    return DEFAULT_KEY_PREFIXES | value
+    prefixes = DEFAULT_KEY_PREFIXES | value
+    taken = [prefix for prefix in prefixes.values() if prefix.startswith(_OWN_PREFIXES)]
+    if taken:
+        raise ValueError(f"{taken[0]!r} is what secrets of another kind begin with")
+    if len(set(prefixes.values())) < len(prefixes):
+        raise ValueError("must differ: a key's prefix says which kind it is")
+    return prefixes
 
 
 #: What API keys begin with, by kind and environment.
@@ -402,6 +427,8 @@ class Settings(BaseSettings):
     def _header_name(cls, value: str) -> str:
         if not _HEADER_NAME.fullmatch(value):
             raise ValueError("must be letters, digits and hyphens")
+        if value.lower() in _MEANT_HEADERS or value.lower().startswith(_MEANT_BEGINNINGS):
+            raise ValueError("must not be a header that means something else")
         return value
 
     @field_validator("smtp_url")
@@ -410,6 +437,13 @@ class Settings(BaseSettings):
         # Its text is not repeated in the message: it may hold a password.
         if value is not None and not _is_mail_server(value.get_secret_value()):
             raise ValueError("must be smtp://user:password@host:587 or smtps://user:password@host:465")
+        return value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _not_everybody(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(ipaddress.ip_network(network, strict=False).prefixlen == 0 for network in value):
+            raise ValueError("must not be everybody: then anybody could choose the address they come from")
         return value
 
     @model_validator(mode="after")

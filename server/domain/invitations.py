@@ -153,7 +153,7 @@ def accept_invitation(work: UnitOfWork, invitation: Invitation, user: User) -> M
     _check_is_unused(invitation)
     _check_inviter(work, invitation)
     try:
-        roles.check_role(work, organization.id, invitation.role)
+        roles.check_role(work, organization.id, invitation.role, meant_at=invitation.created_at)
     except Invalid as error:
         raise Conflict(f"The role {invitation.role} no longer exists. Ask for a new invitation.") from error
     if find_membership(work, organization.id, user.id) is not None:

@@ -188,13 +188,15 @@ def title_of(work: UnitOfWork, organization_id: str, role: str) -> str:
     return next((each.title for each in list_roles(work, organization_id) if each.name == role), role)
 
 
-def check_role(work: UnitOfWork, organization_id: str, role: str) -> None:
-    """Refuses what is no role of the organization.
+def check_role(work: UnitOfWork, organization_id: str, role: str, *, meant_at: datetime | None = None) -> None:
+    """Refuses what is no role of the organization; of the same name, one made after `meant_at` is another.
 
     Raises:
         Invalid: when it is none.
     """
-    if role not in ROLES and find_role(work, organization_id, role) is None:
+    found = None if role in ROLES else find_role(work, organization_id, role)
+    is_another = found is not None and meant_at is not None and found.created_at > meant_at
+    if role not in ROLES and (found is None or is_another):
         raise Invalid("role", f"The organization has no role {role}.")
 
 

@@ -97,15 +97,17 @@ def anonymous(environ: Mapping[str, Any], settings: Settings, request_id: str) -
 
 
 def client_ip(environ: Mapping[str, Any], settings: Settings) -> str | None:
-    """The client's address: the socket's peer, or behind trusted proxies the nearest address that is none of them."""
-    peer: str | None = environ.get("REMOTE_ADDR")
-    nearest = peer
+    """The client's address: the socket's peer, or behind trusted proxies the nearest address that is none of them.
+
+    None where a proxy tells what is no address: it is not the proxy's own then.
+    """
+    nearest: str | None = environ.get("REMOTE_ADDR")
     if settings.trusted_proxies:
         trusted = _parse_networks(settings.trusted_proxies)
         hops = [hop.strip() for hop in environ.get("HTTP_X_FORWARDED_FOR", "").split(",") if hop.strip()]
         while nearest is not None and hops and _is_in(nearest, trusted):
             nearest = hops.pop()
-    return (_normalized(nearest) if nearest is not None else None) or peer
+    return _normalized(nearest) if nearest is not None else None
 
 
 @lru_cache(maxsize=256)

@@ -199,6 +199,20 @@ def test_acceptance_is_refused_when_the_role_is_gone_or_the_person_in(work: Unit
     assert state_of(invitation, work.now) == "open"
 
 
+@pytest.mark.spec("E-06")
+def test_acceptance_is_refused_when_another_role_has_the_name_now(
+    work: UnitOfWork, acme: Organization, clock: FrozenClock
+) -> None:
+    bob = make_user(work, BOB)
+    role = create_role(work, acme, "releaser", ["users:read"], maker_rights=None)
+    invitation = by(work, shown(work, acme, "releaser"))
+    delete_role(work, role)
+    clock.advance(1)
+    create_role(work, acme, "releaser", ["users:read", "users:write"], maker_rights=None)
+    with pytest.raises(Conflict, match="no longer exists"):
+        accept_invitation(work, invitation, bob)
+
+
 def lose_rights(work: UnitOfWork, acme: Organization, inviter: User, how: str) -> None:
     membership = get_membership(work, acme.id, inviter.id)
     match how:
