@@ -61,8 +61,11 @@ _HEADER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~-]+)+")
 #: How Gatepost's own paths begin, those that are reserved for later too.
 _OWN_PATHS = frozenset(
-    "oauth .well-known v1 api scim login logout signed-out consent select-account client-logo invitations account "
-    "dashboard dev static healthz readyz".split()
+    {
+        *("oauth", ".well-known", "v1", "api", "scim", "dev", "static", "healthz", "readyz"),
+        *("login", "logout", "signed-out", "consent", "select-account", "client-logo"),
+        *("invitations", "account", "dashboard"),
+    }
 )
 _UNWANTED = ("HTTP_", "CONTENT_", "REMOTE_", "FLASK_", PREFIX)
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
