@@ -28,13 +28,18 @@ Whoever asks for something in an organization passes these gates, in this order:
    people; a member who is suspended there finds 404 at `/v1` and 403 at the dashboard. Their keys, and those of a
    suspended organization, are 401.
 3. **Environment.** A key or client is of `live` or of `test`; what is in the other is 404. A person chooses.
+   What is the same in both (the organization, its people, roles and invitations) a test credential may see, and may
+   not change: 403.
 4. **Permission.** What the credential was given, within what its person's role allows in that organization: the role
    of whoever made a key counts at every use. What is missing is 403 and leaves a row in the audit log.
 5. **Fresh sign-in.** Where a secret is made or ended, or where it changes who may do what, a session must have signed
    in within 15 minutes.
 
 Nobody gives more than they have: a key or client gets no permission that its maker lacks, an invitation or a role no
-more than whoever gives it may do, and a key made with a key lives no longer than that one."""
+more than whoever gives it may do, and a key made with a key lives no longer than that one. An application lives for
+ever, so nothing that proves one is made with a key that ends; its own token may in the organization no more than
+whoever made it may now, and nothing when they are gone. What an operator made is bounded by nobody's role. Taking away
+(to disable, delete, revoke or end) is open to whoever may write; only what has special rights from the operator stays."""
 
 PERMISSIONS = """
 ## Permissions and roles

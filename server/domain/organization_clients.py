@@ -112,9 +112,18 @@ def check_reach(client: Client, maker: Rights) -> None:
     Raises:
         Denied: when the client may do more than they.
     """
+    check_may_end(client)
+    _check_excess(maker, client.allowed_scopes)
+
+
+def check_may_end(client: Client) -> None:
+    """Refuses everybody in the organization what is the operator's; otherwise taking away gains nobody anything.
+
+    Raises:
+        Denied: when the operator gave the client special rights.
+    """
     if client.is_first_party or client.may_introspect_any:
         raise Denied("The operator of this service gave this application special rights; ask them to change it.")
-    _check_excess(maker, client.allowed_scopes)
 
 
 def _check_excess(maker: Rights, wanted: frozenset[str]) -> None:

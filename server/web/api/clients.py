@@ -168,16 +168,21 @@ def update(call: Call, client_id: str) -> IssuedClient:
         _check_lasting(call)
     if changes:
         secret = organization_clients.change_organization_client(call.work, client, changes, call.allowed)
-    if body.disabled is not None:
+    if body.disabled:
+        organization_clients.check_may_end(client)
+        disable_client(call.work, client)
+    elif body.disabled is False:
         # Whoever switches it on again gives it back all that it may do.
         organization_clients.check_reach(client, call.allowed)
-        (disable_client if body.disabled else enable_client)(call.work, client)
+        enable_client(call.work, client)
     return IssuedClient(**_members(client), client_secret=secret)
 
 
 def delete(call: Call, client_id: str) -> None:
     """Removes it with its secrets, consents and grants."""
-    deletion.delete_client(call.work, _client(call, client_id))
+    client = _client(call, client_id)
+    organization_clients.check_may_end(client)
+    deletion.delete_client(call.work, client)
 
 
 def rotate_secret(call: Call, client_id: str) -> IssuedSecret:
@@ -194,7 +199,9 @@ def rotate_secret(call: Call, client_id: str) -> IssuedSecret:
 
 def end_secret(call: Call, client_id: str, secret_id: str) -> None:
     """Ends one secret now."""
-    end_client_secret(call.work, _client(call, client_id), secret_id)
+    client = _client(call, client_id)
+    organization_clients.check_may_end(client)
+    end_client_secret(call.work, client, secret_id)
 
 
 def _check_lasting(call: Call) -> None:

@@ -72,7 +72,36 @@ def test_application_gets_no_more_than_its_maker_has_when_made_or_changed(api: A
     path = f"…/clients/{strong['id']}"
     refused(api.ask("POST", f"{path}/secrets", {}, key=key), 403, "forbidden")
     refused(api.ask("PATCH", path, {"name": "Mine"}, key=key), 403, "forbidden")
-    refused(api.ask("PATCH", path, {"disabled": True}, key=key), 403, "forbidden")
+    refused(api.ask("PATCH", path, {"disabled": False}, key=key), 403, "forbidden")
+
+
+def test_application_with_more_rights_can_be_taken_away_when_its_end_gains_nobody_anything(
+    api: Api, session: Session
+) -> None:
+    key = api.key("clients:write", "clients:read")
+    strong = session.ask("POST", "…/clients", {"name": "Job", "type": "machine", "scopes": ["users:write"]}).get_json()
+    path = f"…/clients/{strong['id']}"
+    secret = session.ask("GET", path).get_json()["secrets"][0]
+    assert api.ask("PATCH", path, {"disabled": True}, key=key).status_code == 200
+    refused(api.ask("PATCH", path, {"disabled": False}, key=key), 403, "forbidden")
+    assert api.ask("DELETE", f"{path}/secrets/{secret['id']}", key=key).status_code == 204
+    assert api.ask("DELETE", path, key=key).status_code == 204
+
+
+@pytest.mark.parametrize("right", ["is_first_party", "may_introspect_any"])
+def test_application_is_not_the_organizations_to_end_when_the_operator_gave_it_special_rights(
+    api: Api, session: Session, right: str
+) -> None:
+    client, _ = api.gatepost.add_client("machine", organization_id=api.organization.id, **{right: True})
+    path = f"…/clients/{client.id}"
+    secret = session.ask("GET", path).get_json()["secrets"][0]
+    for method, target, body in (
+        ("PATCH", path, {"disabled": True}),
+        ("DELETE", f"{path}/secrets/{secret['id']}", None),
+        ("DELETE", path, None),
+    ):
+        refused(session.ask(method, target, body), 403, "forbidden")
+    assert api.gatepost.audit_events().count("api.request.refused") == 3
 
 
 def test_application_changes_when_members_are_sent(api: Api, session: Session) -> None:
