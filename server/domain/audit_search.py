@@ -66,8 +66,9 @@ class AuditFilter:
         if self.event is not None and not _EVENT.fullmatch(self.event):
             raise Invalid("event", "An event is named like client.created, a group of them like client.*.")
         for name in ("who", "what"):
-            if len(getattr(self, name) or "") > _LONGEST:
-                raise Invalid(name, f"This has at most {_LONGEST} characters.")
+            value = getattr(self, name) or ""
+            if len(value) > _LONGEST or not value.isprintable():
+                raise Invalid(name, f"This has at most {_LONGEST} printable characters.")
         if self.since is not None and self.until is not None and self.since >= self.until:
             raise Invalid("until", "The end is after the beginning.")
         _network(self.where)

@@ -180,6 +180,9 @@ def test_page_has_at_least_one_row_and_at_most_the_largest(
         ("event", "client.%"),
         ("who", "x" * 255),
         ("what", "x" * 255),
+        ("who", "usr_\0"),
+        ("what", "key_\n"),
+        ("what", "\ud800"),
     ],
 )
 def test_filter_is_refused_when_nothing_could_be_found_by_it(work: UnitOfWork, field: str, value: str) -> None:

@@ -7,7 +7,7 @@ from flask.wrappers import Response
 from server.domain.clients import Client, disable_client, enable_client
 from server.domain.deletion import delete_client, describe_deletion
 from server.domain.errors import Invalid
-from server.domain.organization_clients import change_organization_client, check_reach
+from server.domain.organization_clients import change_organization_client, check_may_end, check_reach
 from server.web.dashboard.application_form import form_values, typed_metadata
 from server.web.dashboard.application_secrets import show_secret_once
 from server.web.dashboard.application_types import type_of
@@ -43,6 +43,7 @@ def save_edit(shell: OrganizationShell, client_id: str) -> Response:
 def show_disable(shell: OrganizationShell, client_id: str) -> Response:
     """The question, with what follows."""
     client = application_of(shell, client_id)
+    check_may_end(client)
     sentences = (
         "Nobody can sign in to it any more, and its secrets and tokens are refused everywhere, within a second.",
         "Nothing is lost: what is registered, its secrets and what people allowed come back when it is enabled.",
@@ -52,7 +53,9 @@ def show_disable(shell: OrganizationShell, client_id: str) -> Response:
 
 def disable(shell: OrganizationShell, client_id: str) -> Response:
     """Suspends it."""
-    disable_client(shell.work, application_of(shell, client_id))
+    client = application_of(shell, client_id)
+    check_may_end(client)
+    disable_client(shell.work, client)
     return shell.redirect("applications", client_id, done="disabled")
 
 
@@ -75,6 +78,7 @@ def enable(shell: OrganizationShell, client_id: str) -> Response:
 def show_delete(shell: OrganizationShell, client_id: str) -> Response:
     """The question, with what goes along."""
     client = application_of(shell, client_id)
+    check_may_end(client)
     return ask(
         shell,
         Question(
@@ -96,6 +100,7 @@ def delete(shell: OrganizationShell, client_id: str) -> Response:
         Invalid: when the name was not typed.
     """
     client = application_of(shell, client_id)
+    check_may_end(client)
     if shell.value("typed_name").strip() != client.client_name:
         raise Invalid("typed_name", "This is not the name of the application.")
     delete_client(shell.work, client)

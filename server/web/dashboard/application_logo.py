@@ -2,39 +2,19 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Final
 
 from flask import request
-from flask.typing import ResponseReturnValue
 from flask.wrappers import Response
 
 from server.domain.client_logos import LARGEST_UPLOAD, draw_logo, remove_client_logo, replace_client_logo
 from server.domain.organization_clients import check_reach
 from server.infra.turns import stepping_aside
 from server.web.dashboard.applications import application_of, card, trail_to
-from server.web.dashboard.page import Page
 from server.web.dashboard.shell import OrganizationShell
-from server.web.transaction import View
 
 #: What a form has around the file.
 _ROOM: Final = 4096
-
-
-class UploadPage(Page):
-    """A page whose form holds a file, and so may be larger than others."""
-
-    @cached_property
-    def view(self) -> View:
-        """The view behind its gate."""
-        guarded = super().view
-
-        def view(**arguments: str) -> ResponseReturnValue:
-            # Before the gate reads the form. The second is a limit of what waits to be parsed, too.
-            request.max_content_length = request.max_form_memory_size = LARGEST_UPLOAD
-            return guarded(**arguments)
-
-        return view
 
 
 def show_logo(shell: OrganizationShell, client_id: str) -> Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from server.domain.client_logos import LARGEST_UPLOAD
 from server.web.dashboard import (
     application_changes,
     application_logo,
@@ -51,8 +52,8 @@ APPLICATION_PAGES: Final[tuple[Page, ...]] = (
     Page(_END_SECRET, "dashboard.end_secret", POST, application_secrets.end_secret, _WRITE, True,
          application_secrets.show_end_secret),
     Page(f"{_ONE}/logo", "dashboard.application_logo", GET, application_logo.show_logo, _WRITE),
-    application_logo.UploadPage(f"{_ONE}/logo", "dashboard.save_application_logo", POST, application_logo.save_logo,
-                                _WRITE, again=application_logo.show_logo),
+    Page(f"{_ONE}/logo", "dashboard.save_application_logo", POST, application_logo.save_logo, _WRITE,
+         again=application_logo.show_logo, maximum_body_bytes=LARGEST_UPLOAD),
     Page(f"{_ONE}/quick-start", "dashboard.quick_start", GET, quick_start.show_quick_start, _READ),
     Page(f"{_ONE}/test-flow", "dashboard.test_flow", GET, test_flow.show_test_flow, _READ),
     Page(f"{_ONE}/test-flow", "dashboard.explain_answer", POST, test_flow.explain_answer, _READ,

@@ -19,7 +19,7 @@ from server.domain.client_secrets import (
 )
 from server.domain.clients import Client
 from server.domain.errors import Conflict, Invalid, NotFound
-from server.domain.organization_clients import check_reach, get_organization_client
+from server.domain.organization_clients import check_may_end, check_reach, get_organization_client
 from server.domain.policy.lifetimes import is_expired
 from server.web.dashboard.once import FIELD, form_id, made_before, note_made
 from server.web.dashboard.question import Question, ask
@@ -112,6 +112,7 @@ def create_secret(shell: OrganizationShell, client_id: str) -> Response:
 def show_end_secret(shell: OrganizationShell, client_id: str, secret_id: str) -> Response:
     """The question."""
     client = _client_with_secrets(shell, client_id)
+    check_may_end(client)
     rows = secret_rows(shell, client, list_client_secrets(shell.work, client))
     row = next((each for each in rows if each.id == secret_id), None)
     if row is None:
@@ -127,6 +128,7 @@ def show_end_secret(shell: OrganizationShell, client_id: str, secret_id: str) ->
 def end_secret(shell: OrganizationShell, client_id: str, secret_id: str) -> Response:
     """Ends it now."""
     client = _client_with_secrets(shell, client_id)
+    check_may_end(client)
     end_client_secret(shell.work, client, secret_id)
     return shell.redirect("applications", client.id, done="ended")
 

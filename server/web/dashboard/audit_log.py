@@ -31,6 +31,8 @@ _LABELS: Final = {
     "since": "From day",
     "until": "To day",
 }
+_FIRST_YEAR: Final = 1970
+_LAST_YEAR: Final = 2999
 _FORMS: Final = {"csv": ("text/csv", csv_lines), "ndjson": ("application/x-ndjson", json_lines)}
 #: What the row says in columns of its own.
 _SHOWN: Final = frozenset({"organization_id", "environment"})
@@ -127,9 +129,12 @@ def _day(text: str, field: str) -> datetime | None:
     if not text:
         return None
     try:
-        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
     except ValueError as error:
         raise Invalid(field, "A day is written like 2026-01-31.") from error
+    if not _FIRST_YEAR <= day.year <= _LAST_YEAR:
+        raise Invalid(field, f"The log knows the years from {_FIRST_YEAR} to {_LAST_YEAR}.")
+    return day
 
 
 def _given(asked: Mapping[str, str]) -> dict[str, str]:

@@ -73,6 +73,8 @@ class Page:
     is_dangerous: bool = False
     #: Shows the form again, with what was typed, when its POST is refused.
     again: Answer | None = None
+    #: How much a form may hold that carries a file; others are as large as everywhere.
+    maximum_body_bytes: int | None = None
 
     @cached_property
     def view(self) -> View:
@@ -85,6 +87,9 @@ class Page:
 
 
 def _pass(page: Page, arguments: dict[str, Any]) -> Response:
+    if page.maximum_body_bytes is not None:
+        # The second is a limit of what waits to be parsed, too.
+        request.max_content_length = request.max_form_memory_size = page.maximum_body_bytes
     stays_on_site()
     runs_own_script()
     shell = enter()

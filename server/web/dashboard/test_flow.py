@@ -12,7 +12,7 @@ import hashlib
 import shlex
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 from flask import request
 from flask.wrappers import Response
@@ -90,11 +90,8 @@ def explain_answer(shell: OrganizationShell, client_id: str) -> Response:
     """
     client = application_of(shell, client_id)
     trial = _trial(client)
-    address = shell.value("answer").strip()
-    if not address.startswith(trial.redirect_uri):
-        raise Invalid("answer", f"The address begins with {trial.redirect_uri}")
-    parts = urlsplit(address)
-    found = dict(parse_qsl(parts.fragment or parts.query, keep_blank_values=True))
+    answered = _after(trial.redirect_uri, shell.value("answer").strip())
+    found = dict(parse_qsl(answered, keep_blank_values=True))
     if not {"code", "error"} & set(found):
         raise Invalid("answer", "There is neither a code nor an error in this address. Copy the whole of it.")
     right = {"state": trial.state, "iss": shell.work.settings.issuer}
@@ -108,6 +105,22 @@ def explain_answer(shell: OrganizationShell, client_id: str) -> Response:
         for name, value in found.items()
     ]
     return _show(shell, client, trial, answer)
+
+
+def _after(redirect_uri: str, address: str) -> str:
+    """The parameters that were added to the redirect URI.
+
+    Raises:
+        Invalid: when the address is another one, also one that only begins alike.
+    """
+    rest = address.removeprefix(redirect_uri)
+    # Browsers write the path that stands for none.
+    if redirect_uri.count("/") == 2 and rest.startswith("/"):
+        rest = rest[1:]
+    marks = ("&", "#") if "?" in redirect_uri else ("?", "#")
+    if not address.startswith(redirect_uri) or (rest and not rest.startswith(marks)):
+        raise Invalid("answer", f"The address begins with {redirect_uri}")
+    return rest[1:]
 
 
 def _show(shell: OrganizationShell, client: Client, trial: Trial, answer: list[Explained]) -> Response:

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from werkzeug.test import TestResponse
 
+from server.domain.client_secrets import list_client_secrets
 from server.domain.clients import Client, get_client
 from server.domain.usage_writing import flush_usage
 from tests.support.application import Gatepost
@@ -220,13 +221,41 @@ def test_nobody_takes_over_an_application_that_may_do_more_than_they(gatepost: G
 
 
 @pytest.mark.spec("K-11")
-def test_operators_special_rights_are_out_of_an_organizations_reach(ada: Member) -> None:
+@pytest.mark.parametrize("right", ["is_first_party", "may_introspect_any"])
+def test_operators_special_rights_are_out_of_an_organizations_reach(ada: Member, right: str) -> None:
     client = registered(ada)
-    for right in ("is_first_party", "may_introspect_any"):
-        ada.gatepost.change_client(client.id, is_first_party=False, may_introspect_any=False)
-        ada.gatepost.change_client(client.id, **{right: True})
-        answer = ada.get("applications", client.id, "edit")
-        assert (answer.status_code, "The operator" in visible(answer.text)) == (403, True)
+    with ada.gatepost.work() as work:
+        (secret,) = list_client_secrets(work, client)
+    pages = {
+        parts: ada.get("applications", client.id, *parts)
+        for parts in (
+            ("edit",),
+            ("disable",),
+            ("delete",),
+            ("secrets", secret.id, "end"),
+            ("secrets", "new"),
+            ("logo",),
+        )
+    }
+    ada.gatepost.change_client(client.id, **{right: True})
+    before = len(ada.gatepost.audit_rows())
+    fields = {"client_name": "x", "redirect_uris": CALLBACK, "typed_name": "Shop", "overlap": "0", "decision": "remove"}
+    for parts, page in pages.items():
+        answer = ada.submit(page, "applications", client.id, *parts, **fields)
+        assert (answer.status_code, "The operator" in visible(answer.text)) == (403, True), parts
+    assert len(ada.gatepost.audit_rows()) == before
+
+
+def test_what_may_do_more_than_one_can_still_be_taken_away(gatepost: Gatepost) -> None:
+    owner = member(gatepost)
+    client = registered(owner, "machine", permissions=["audit:read"])
+    with gatepost.work() as work:
+        (secret,) = list_client_secrets(work, client)
+    developer = member(gatepost, "developer", email="dev@example.com", organization=owner.organization)
+    for parts in (("disable",), ("secrets", secret.id, "end"), ("delete",)):
+        assert developer.post("applications", client.id, *parts, typed_name="Shop").status_code == 303, parts
+    done = [row.event for row in gatepost.audit_rows() if row.actor_id == developer.user.id]
+    assert done[-3:] == ["client.disabled", "client.secret.ended", "client.deleted"]
 
 
 @pytest.mark.spec("K-10")

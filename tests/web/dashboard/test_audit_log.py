@@ -194,6 +194,10 @@ def test_no_cell_of_the_file_is_a_formula(ada: Member) -> None:
         ({"since": "2026-11-22", "until": "2026-11-20"}, "after the beginning"),
         ({"event": "<script>"}, "named like client.created"),
         ({"cursor": "1"}, "none of ours"),
+        ({"who": "a\0b"}, "printable"),
+        ({"what": "a\nb"}, "printable"),
+        ({"until": "9999-12-31"}, "the years from"),
+        ({"since": "0001-01-01"}, "the years from"),
     ],
 )
 def test_filter_is_refused_where_it_stands(ada: Member, query: dict[str, str], sentence: str) -> None:

@@ -108,6 +108,9 @@ def test_refusal_is_explained(ada: Member) -> None:
         ("", f"begins with {CALLBACK}"),
         (CALLBACK, "neither a code nor an error"),
         (f"{CALLBACK}?state=1", "neither a code nor an error"),
+        (f"{CALLBACK}.evil.example?code=1", f"begins with {CALLBACK}"),
+        (f"{CALLBACK}&code=1", f"begins with {CALLBACK}"),
+        (f"{CALLBACK}[::?code=a", f"begins with {CALLBACK}"),
     ],
 )
 def test_address_is_refused_when_it_holds_no_answer(ada: Member, address: str, sentence: str) -> None:
@@ -116,6 +119,26 @@ def test_address_is_refused_when_it_holds_no_answer(ada: Member, address: str, s
     answer = ada.submit(before, "applications", client.id, "test-flow", answer=address)
     assert (answer.status_code, sentence in visible(answer.text)) == (400, True)
     assert request_of(answer.text) == request_of(before.text)
+
+
+@pytest.mark.parametrize(
+    ("uri", "address", "is_ours"),
+    [
+        ("https://a.example", "https://a.example/?code=1", True),
+        ("https://a.example", "https://a.example?code=1", True),
+        ("https://a.example", "https://a.example.evil.example/?code=1", False),
+        ("https://a.example", "https://a.example[::?code=1", False),
+        ("https://a.example", "https://a.example\u2100?code=1", False),
+        ("https://a.example/?x=1", "https://a.example/?x=1&code=1", True),
+        ("https://a.example/?x=1", "https://a.example/?x=12&code=1", False),
+        ("https://a.example/cb", "https://a.example/cb#code=1", True),
+    ],
+)
+def test_answer_is_read_from_the_redirect_uri_alone(ada: Member, uri: str, address: str, is_ours: bool) -> None:
+    client, _ = register(ada, "spa", redirect_uris=uri)
+    page = ada.get("applications", client.id, "test-flow")
+    answer = ada.submit(page, "applications", client.id, "test-flow", answer=address)
+    assert answer.status_code == (200 if is_ours else 400)
 
 
 def test_markup_in_an_answer_is_text(ada: Member) -> None:
