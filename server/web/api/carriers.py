@@ -51,7 +51,8 @@ def check_carriers(
         return None
     scheme, _, presented = authorization.partition(" ")
     if scheme.lower() == "bearer":
-        return presented.strip()
+        # Blanks around it are HTTP's; anything else is part of what was sent.
+        return presented.strip(" \t")
     if scheme.lower() == "basic" and any(looks_like_api_key(work.settings, part) for part in _basic(presented)):
         raise _refused(work, operation, "basic", _NOT_BEARER)
     raise Refusal(401, _NOT_BEARER, _challenge(work))

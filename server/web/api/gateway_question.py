@@ -1,8 +1,8 @@
 """What a gateway asks of `/v1/verify`: what a credential must have, and which request it came with.
 
-A gateway says what it requires in the query of the address it is configured with, which no client can reach, or in
-`X-Required-…` headers. A client's own headers may come along, so a header only ever asks for more: all that is said
-must hold. What is said twice about the request itself must be the same.
+A gateway says what it requires in the address it is configured with, which no client can reach, or in `X-Required-…`
+headers. A client's own headers may come along, so a header only ever asks for more: all that is said must hold. What is
+said twice about the request itself must be the same.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Final, TypeAlias
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from server.domain import scopes
+from server.domain.organizations import ID_PREFIX as ORGANIZATION_PREFIX
 from server.domain.policy.environments import ENVIRONMENTS
 from server.web.api.error_answers import MOUNTS, Refusal
 
@@ -24,6 +25,12 @@ Pairs: TypeAlias = tuple[tuple[str, str], ...]
 _METHOD_HEADERS: Final = ("HTTP_X_ORIGINAL_METHOD", "HTTP_X_FORWARDED_METHOD")
 _TARGET_HEADERS: Final = ("HTTP_X_ORIGINAL_URI", "HTTP_X_ORIGINAL_URL", "HTTP_X_FORWARDED_URI")
 _SCIM_PATH: Final = re.compile(r"/scim/v2(?:/[A-Za-z0-9._~@:%+=,-]+)*/?")
+#: What other servers may read as the end of a segment, of the path, or as something to decode once more.
+_ODD_IN_SCIM: Final = re.compile(r"%(?:00|25|2f|5c|[89a-f])", re.IGNORECASE)
+#: The environments of the addresses that paths of requests are put behind.
+_BELOW: Final = {"verify/": "live", "verify.test/": "test", "verify.any/": "any"}
+#: Slugs change hands: whoever takes a freed one would come in where it is required.
+_ORGANIZATION: Final = re.compile(re.escape(ORGANIZATION_PREFIX) + "[0-9A-Za-z]{1,60}")
 #: What a path may hold as it is, in a target that a query may follow.
 _UNQUOTED: Final = "/~!$&'()*+,;=:@"
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
@@ -42,7 +49,7 @@ class Required:
     scopes: frozenset[str] = frozenset()
     #: Further scopes of single methods.
     by_method: Pairs = ()
-    #: Ids or slugs, all of which must be its organization.
+    #: Ids, all of which must be its organization's.
     organizations: frozenset[str] = frozenset()
     #: Those of which one must be its own.
     environments: frozenset[str] = frozenset(ENVIRONMENTS)
@@ -72,12 +79,21 @@ class Question:
         return tuple(parse_qsl(query, keep_blank_values=True))
 
 
-def read_question(environ: Mapping[str, Any], below: str) -> Question:
+@dataclass(frozen=True)
+class Below:
+    """What follows the endpoint's own address: the path of the original request, as Envoy sends it, or nothing."""
+
+    path: str
+    #: What the address says of the environment.
+    environment: str = _DEFAULT_ENVIRONMENT
+
+
+def read_question(environ: Mapping[str, Any], below: Below) -> Question:
     """The question of one request.
 
     Args:
         environ: the request, as WSGI has it.
-        below: what follows the endpoint's own path: the path of the original request, as Envoy sends it.
+        below: what follows the endpoint's own address.
 
     Raises:
         Refusal: 400 when it cannot be read, or contradicts itself.
@@ -85,31 +101,32 @@ def read_question(environ: Mapping[str, Any], below: str) -> Question:
     own_query = environ.get("QUERY_STRING", "")
     methods = {environ[name] for name in _METHOD_HEADERS if name in environ}
     targets = [environ[name] for name in _TARGET_HEADERS if name in environ]
-    if below:
+    if below.path:
         # The method and the query are the original request's then, and a client's.
         methods.add(environ["REQUEST_METHOD"])
-        path = quote(below, safe=_UNQUOTED, encoding="latin-1")
+        path = quote(below.path, safe=_UNQUOTED, encoding="latin-1")
         targets.append(f"{path}?{own_query}" if own_query else path)
-        stated = Required()
+        stated = Required(environments=_environments([below.environment], _WRONG_QUERY))
     else:
         stated = _stated(own_query)
     targets = [*dict.fromkeys(map(_without_origin, targets))]
     if len(methods) > 1 or len(targets) > 1:
         raise Refusal(400, "The request's method or path was told in two ways that differ.")
-    required = _with_headers(stated, environ, is_environment_open=bool(below))
+    required = _with_headers(stated, environ)
     required = _with_method(required, next(iter(methods), None))
     return Question(required, next(iter(targets), None))
 
 
-def path_below(path: str, issuer_path: str) -> str | None:
-    """What follows the endpoint's own path in `path`; None when it is another endpoint's, or odd."""
+def path_below(path: str, issuer_path: str) -> Below | None:
+    """What follows the endpoint's own address in `path`; None when it is another endpoint's, or odd."""
     for mount in MOUNTS:
-        own = f"{issuer_path}{mount}/verify"
-        if path == own:
-            return ""
-        if path.startswith(f"{own}/"):
-            below = path.removeprefix(own)
-            return None if below.startswith("//") or _CONTROL.search(below) else below
+        if path == f"{issuer_path}{mount}/verify":
+            return Below("")
+        for name, environment in _BELOW.items():
+            own = f"{issuer_path}{mount}/{name}"
+            if path.startswith(own):
+                below = path[len(own) - 1 :]
+                return None if below.startswith("//") or _CONTROL.search(below) else Below(below, environment)
     return None
 
 
@@ -127,7 +144,7 @@ def _stated(query: str) -> Required:
     for name, value in pairs:
         prefix, _, method = name.partition(".")
         if name in found and value:
-            found[name].update(scopes.parse(value) if name == "scope" else {value})
+            found[name].update(scopes.parse(value) if name == "scope" else _organizations(value))
         elif name == "environment":
             environments.append(_environments([value], _WRONG_QUERY))
         elif prefix == "scope" and method.isalpha() and method.isupper() and value:
@@ -148,18 +165,24 @@ def _environments(values: Iterable[str], sentence: str) -> frozenset[str]:
     return allowed
 
 
-def _with_headers(stated: Required, environ: Mapping[str, Any], *, is_environment_open: bool) -> Required:
+def _organizations(value: str | None) -> frozenset[str]:
+    if not value:
+        return frozenset()
+    if not _ORGANIZATION.fullmatch(value):
+        raise Refusal(400, "A required organization is named by its id, org_…: a slug can become another's.")
+    return frozenset({value})
+
+
+def _with_headers(stated: Required, environ: Mapping[str, Any]) -> Required:
     scope, organization = environ.get("HTTP_X_REQUIRED_SCOPE"), environ.get("HTTP_X_REQUIRED_ORGANIZATION")
     environment = environ.get("HTTP_X_REQUIRED_ENVIRONMENT")
-    if environment is None and is_environment_open:
-        environment = _DEFAULT_ENVIRONMENT
     if scope is None and organization is None and environment is None:
         return stated
     sentence = "X-Required-Environment must be live, test or any."
     return Required(
         stated.scopes | scopes.parse(scope),
         stated.by_method,
-        stated.organizations | ({organization} if organization else frozenset()),
+        stated.organizations | _organizations(organization),
         stated.environments & _environments([environment] if environment is not None else [], sentence),
     )
 
@@ -189,4 +212,5 @@ def _without_origin(target: str) -> str:
 def _is_scim(target: str) -> bool:
     path = target.partition("?")[0]
     segments = unquote(path).split("/")
-    return _SCIM_PATH.fullmatch(path) is not None and path.count("/") == len(segments) - 1 and ".." not in segments
+    is_plain = _SCIM_PATH.fullmatch(path) is not None and _ODD_IN_SCIM.search(path) is None
+    return is_plain and not {".", ".."} & set(segments)

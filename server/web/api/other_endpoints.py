@@ -93,6 +93,12 @@ MACHINE_ENDPOINTS: Final[dict[str, OtherEndpoint]] = {
     "api.verify_below": OtherEndpoint(
         "Verify a credential for a gateway that appends the path", "Verification", statuses=(200, 400, 401, 403, 429)
     ),
+    "api.verify_test": OtherEndpoint(
+        "The same, for test credentials alone", "Verification", statuses=(200, 400, 401, 403, 429)
+    ),
+    "api.verify_any": OtherEndpoint(
+        "The same, for credentials of both environments", "Verification", statuses=(200, 400, 401, 403, 429)
+    ),
     "static_file": OtherEndpoint("Styles, scripts and pictures of the pages", _PAGES, "*/*", statuses=(200, 404)),
 }  # fmt: skip
 

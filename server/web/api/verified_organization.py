@@ -30,7 +30,7 @@ def enter_organization(
     Args:
         work: the work, on behalf of whoever asks.
         credential: the credential, verified.
-        required: ids or slugs that the gateway names.
+        required: ids that the gateway names.
         environ: the request; its client may name one too.
 
     Raises:

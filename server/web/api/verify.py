@@ -196,9 +196,11 @@ def _passed(
 
 
 def _as_header(value: str) -> str:
-    """The value, of which everything that is not printable ASCII is percent-encoded."""
+    """The value, of which everything that is not printable ASCII is percent-encoded, and blanks that would get lost."""
     is_plain = value.isascii() and value.isprintable() and "%" not in value
-    return value if is_plain else quote(value, safe=_PLAIN)
+    if is_plain and value == value.strip(" "):
+        return value
+    return quote(value, safe=_PLAIN if value == value.strip(" ") else _PLAIN.replace(" ", ""))
 
 
 _HEADERS: Final = {

@@ -110,6 +110,23 @@ def test_client_is_told_what_to_send_when_it_sent_no_credential(gateway: Gateway
     assert json.loads(answer.headers["X-Auth-Refusal"]) == body
 
 
+@pytest.mark.spec("K-02")
+@pytest.mark.parametrize("form", ["Bearer \xa0{}", "Bearer {}\x85", "Bearer \x1f{}", "Bearer {}\x0b", "Bearer {}\x0c"])
+def test_key_is_unknown_when_anything_but_blanks_stands_around_it(gateway: Gateway, form: str) -> None:
+    _, text = gateway.key()
+    answer = gateway.ask(None, environ_overrides={"HTTP_AUTHORIZATION": form.format(text)})
+    assert (answer.status_code, answer.get_json()["message"]) == (401, UNKNOWN)
+    blanks = {"HTTP_AUTHORIZATION": f"Bearer  {text}\t "}
+    assert gateway.ask(None, environ_overrides=blanks).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("value", "sent"), [("a b", "a b"), (" usr_1", "%20usr_1"), ("usr_1 ", "usr_1%20"), ("ü", "%C3%BC"), ("%", "%25")]
+)
+def test_value_of_a_header_arrives_as_it_is_or_encoded(value: str, sent: str) -> None:
+    assert verify._as_header(value) == sent
+
+
 @pytest.mark.spec("K-05")
 def test_answer_is_the_same_when_the_credential_is_refused_for_whatever_reason(gateway: Gateway) -> None:
     gatepost = gateway.gatepost
@@ -203,7 +220,9 @@ def test_header_narrows_what_the_address_requires_and_never_widens_it(gateway: G
     assert status(test, "", environment="any") == 401
     assert status(test, "environment=any", environment="test") == 200
     assert status(live, "environment=any", environment="test") == 401
-    assert status(live, "organization=other", organization="acme") == 403
+    assert status(live, "organization=org_other", organization=gateway.acme.id) == 403
+    assert status(live, "", organization=gateway.acme.id) == 200
+    assert status(live, "", organization="acme") == 400
     assert status(live, "", environment="prod") == 400
 
 
@@ -223,15 +242,26 @@ def test_each_environment_is_a_world_of_its_own(gateway: Gateway) -> None:
 def test_key_is_good_for_its_own_organization_alone(gateway: Gateway) -> None:
     other = gateway.organization("Other", "other")
     key, text = gateway.key()
+    assert gateway.ask(text, f"organization={gateway.acme.id}").status_code == 200
     for own in (gateway.acme.id, "acme"):
-        assert gateway.ask(text, f"organization={own}").status_code == 200
         assert gateway.ask(text, headers={"Organization-ID": own}).status_code == 200
-    for foreign in (other.id, "other", "nobody", "org_nobody", "acme%00", "%F0%9F%98%80"):
+    for foreign in (other.id, "org_nobody"):
         answer = gateway.ask(text, f"organization={foreign}")
         assert (answer.status_code, answer.get_json()["error"]) == (403, "forbidden"), foreign
     assert gateway.ask(text, headers={"Organization-ID": other.id}).status_code == 403
-    assert gateway.ask(text, "organization=acme", headers={"Organization-ID": other.id}).status_code == 403
+    own = f"organization={gateway.acme.id}"
+    for foreign in (other.id, "nobody", "org_nobody", "acme\xff", "org_\xff", "org_%00", "org_.", "Acme", ""):
+        assert gateway.ask(text, own, headers={"Organization-ID": foreign}).status_code == 403, foreign
     assert {(actor, details["reason"]) for actor, details in refusals(gateway)} == {(key.id, "organization")}
+
+
+@pytest.mark.parametrize("name", ["acme", "org_", "org_%00", "org_a.b", "ORG_x", "acme%00", "%F0%9F%98%80", "org_x%0A"])
+def test_gateway_is_told_when_it_requires_an_organization_by_what_can_become_another_s(
+    gateway: Gateway, name: str
+) -> None:
+    _, text = gateway.key()
+    answer = gateway.ask(text, f"organization={name}")
+    assert (answer.status_code, answer.get_json()["error"]) == (400, "invalid_request")
 
 
 def test_client_must_name_its_organization_when_the_deployment_says_so(make_gatepost: GatepostMaker) -> None:
@@ -250,14 +280,14 @@ def test_client_must_name_its_organization_when_the_deployment_says_so(make_gate
 def test_person_s_token_is_good_where_they_are_members_and_for_no_more_than_their_role(gateway: Gateway) -> None:
     flow = flow_of(gateway.gatepost, scope="openid users:read users:delete")
     token = flow.tokens(scope="openid users:read users:delete")["access_token"]
-    assert gateway.ask(token, "organization=acme").status_code == 403
+    assert gateway.ask(token, f"organization={gateway.acme.id}").status_code == 403
     with gateway.gatepost.work() as work:
         add_member(work, gateway.acme, get_user(work, flow.email), "member")
-    assert gateway.ask(token, "organization=acme&scope=users:read").status_code == 200
+    assert gateway.ask(token, f"organization={gateway.acme.id}&scope=users:read").status_code == 200
     answer = gateway.ask(token, "scope=users:read", headers={"Organization-ID": "acme"})
     assert answer.headers["X-Auth-Organization"] == gateway.acme.id
     assert "users:delete" not in answer.headers["X-Auth-Scope"].split()
-    assert gateway.ask(token, "organization=acme&scope=users:delete").status_code == 403
+    assert gateway.ask(token, f"organization={gateway.acme.id}&scope=users:delete").status_code == 403
 
 
 @pytest.mark.spec("K-12")
@@ -272,7 +302,8 @@ def test_person_s_token_of_an_organization_s_application_is_bounded_though_nobod
     assert "organization" not in stranger.get_json()
     with gateway.gatepost.work() as work:
         add_member(work, other, get_user(work, flow.email), "owner")
-    for named in ("organization=acme", "organization=other", "organization=acme&organization=other"):
+    ours, theirs = f"organization={gateway.acme.id}", f"organization={other.id}"
+    for named in (ours, theirs, f"{ours}&{theirs}"):
         assert gateway.ask(token, named).status_code == 403, named
     assert gateway.ask(token, headers={"Organization-ID": "acme"}).status_code == 403
     with gateway.gatepost.work() as work:
@@ -281,7 +312,7 @@ def test_person_s_token_of_an_organization_s_application_is_bounded_though_nobod
     assert member.headers["X-Auth-Organization"] == gateway.acme.id
     assert member.headers["X-Auth-Scope"] == "users:read"
     assert gateway.ask(token, "scope=users:delete").status_code == 403
-    assert gateway.ask(token, "organization=other").status_code == 403
+    assert gateway.ask(token, theirs).status_code == 403
     with gateway.gatepost.work() as work:
         suspend_membership(work, get_membership(work, gateway.acme.id, membership.id))
     suspended = gateway.ask(token)
@@ -316,7 +347,9 @@ def test_envoy_s_path_and_method_are_the_request_s_own(gateway: Gateway) -> None
     assert gateway.ask(text, "page=2&scope=x&environment=nowhere", path=below, method="PUT").status_code == 200
     assert gateway.ask(sandbox, "environment=any", path=below).status_code == 401
     assert gateway.ask(text, path=below, headers={"X-Required-Scope": "audit:read"}).status_code == 403
-    assert gateway.ask(sandbox, path=below, headers={"X-Required-Environment": "test"}).status_code == 200
+    for wider in ("test", "any", "live"):
+        # The header may be a client's.
+        assert gateway.ask(sandbox, path=below, headers={"X-Required-Environment": wider}).status_code == 401
     assert gateway.ask(text, path=below, method="DELETE", headers={"X-Original-Method": "GET"}).status_code == 400
     assert gateway.ask(text, path="/v1/verify/").status_code == 200
     assert gateway.ask(sandbox, "environment=any", path="/v1/verify/").status_code == 401
@@ -325,6 +358,20 @@ def test_envoy_s_path_and_method_are_the_request_s_own(gateway: Gateway) -> None
     assert gateway.ask(sandbox, "environment=any", path="/v1/verify/%C3%BC%FF").status_code == 401
     assert gateway.ask(text, path="/v1/verify/%C3%BC%FF").status_code == 200
     assert gateway.ask(text, path="/v1/verifyx").status_code == 404
+
+
+def test_envoy_s_address_says_which_environment_is_good(gateway: Gateway) -> None:
+    _, live = gateway.key("users:read")
+    _, sandbox = gateway.key("users:read", environment="test")
+    good = {
+        path: tuple(gateway.ask(text, path=path).status_code for text in (live, sandbox))
+        for path in ("/v1/verify/users", "/v1/verify.test/users", "/v1/verify.any/users", "/api/v1/verify.test/")
+    }
+    assert list(good.values()) == [(200, 401), (401, 200), (200, 200), (401, 200)]
+    narrowed = gateway.ask(sandbox, path="/v1/verify.any/users", headers={"X-Required-Environment": "live"})
+    assert narrowed.status_code == 401
+    for odd in ("/v1/verify.test", "/v1/verify.live/users", "/v1/verify.other/users", "/v1/verify.test//users"):
+        assert gateway.ask(sandbox, path=odd).status_code == 404, odd
 
 
 @pytest.mark.parametrize(
@@ -356,6 +403,13 @@ SCIM_PATHS = {
     "/scim/v2/./../users": 401,
     "//scim/v2/Users": 401,
     "/SCIM/v2/Users": 401,
+    "/scim/v2/Users/2819c223-7f76%40example.com": 200,
+    "/scim/v2/%252e%252e/admin": 401,
+    "/scim/v2/..%5cadmin": 401,
+    "/scim/v2/..%00/": 401,
+    "/scim/v2/%c0%ae%c0%ae/x": 401,
+    "/scim/v2/%2E/x": 401,
+    "/scim/v2/a%2Fb": 401,
 }
 
 
@@ -441,7 +495,7 @@ def test_both_lanes_answer_alike(gateway: Gateway) -> None:
     seen = set()
     for authorization in bearers:
         headers = {} if authorization is None else {"Authorization": authorization}
-        for path in ("/v1/verify", "/api/v1/verify", "/v1/verify/users", "/v1/verify/", "/v1/verify/%C3%BC%0A"):
+        for path in ("/v1/verify", "/api/v1/verify", "/v1/verify/users", "/v1/verify.test/", "/v1/verify/%C3%BC%0A"):
             for question in questions:
                 for method in ("GET", "POST", "HEAD", "DELETE", "OPTIONS"):
                     asked = (path + question, method, headers)
