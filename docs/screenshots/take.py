@@ -71,6 +71,7 @@ def pages(page: "Page", issuer: str, accounts: list[list[str]]) -> Iterator[str]
         f"&scope=openid%20profile&code_challenge={'a' * 43}&code_challenge_method=S256"
     )
     yield "consent-device"
+    yield from dashboard_pages(page, issuer)
     for account in accounts[1:]:
         prepare(page, issuer, "select_account")
         page.click("#try-continue")
@@ -90,6 +91,30 @@ def pages(page: "Page", issuer: str, accounts: list[list[str]]) -> Iterator[str]
     yield "signed-out"
 
 
+def dashboard_pages(page: "Page", issuer: str) -> Iterator[str]:
+    """The dashboard of whoever is signed in, after they have made an application and some keys."""
+    page.goto(f"{issuer}/dashboard")
+    home = page.url
+    page.goto(f"{home}/applications/new/web")
+    page.fill("#client_name", "Northwind Shop")
+    page.fill("#client_uri", "https://shop.example.com")
+    page.fill("#redirect_uris", "https://shop.example.com/callback\nhttps://staging.shop.example.com/callback")
+    page.click("#application-create")
+    page.click("#to-application")
+    page.wait_for_selector("#application-page")
+    yield "dashboard-application"
+    for name in ("Deployment pipeline", "Nightly report", "Office dashboard"):
+        page.goto(f"{home}/api-keys/new")
+        page.fill("#name", name)
+        page.check("input[name=permissions] >> nth=0")
+        page.click("main form button.primary")
+        page.wait_for_selector(".secret")
+    page.goto(f"{home}/api-keys")
+    yield "dashboard-keys"
+    page.goto(f"{home}/audit-log")
+    yield "dashboard-audit-log"
+
+
 def take(page: "Page", name: str) -> None:
     """Takes the picture of one page in every look."""
     page.wait_for_load_state("load")
@@ -98,7 +123,7 @@ def take(page: "Page", name: str) -> None:
         page.set_viewport_size(options["viewport"])
         page.evaluate("location.hash && document.querySelector(location.hash).scrollIntoView()")
         file = FOLDER / f"{name}-{look}.png"
-        page.screenshot(path=file, full_page=not name.startswith("try-it"))
+        page.screenshot(path=file, full_page=not name.startswith(("try-it", "dashboard-audit")))
         print(f"{file.name}  {file.stat().st_size // 1024} KiB")
         if file.stat().st_size > LARGEST:
             sys.exit(f"{file.name} is larger than {LARGEST} bytes")
