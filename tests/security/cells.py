@@ -22,6 +22,7 @@ from server.web.dashboard.map import PAGES
 from server.web.dashboard.shell import INSIDE
 from tests.security.askers import Asker, Place
 from tests.security.tenants import REVIEWER, Tenants
+from tests.support.application import Gatepost
 from tests.support.components import REPOSITORY
 
 _ARGUMENT: Final = re.compile(r"<(?:[^<>:]+:)?(\w+)>")
@@ -209,9 +210,8 @@ def is_refused_as_lasting(cell: Cell, found: object) -> bool:
 class Asking:
     """Sends the requests of cells."""
 
-    def __init__(self, tenants: Tenants) -> None:
-        self.tenants = tenants
-        self.client = tenants.gatepost.app.test_client(use_cookies=False)
+    def __init__(self, tenants: Tenants, gatepost: Gatepost | None = None) -> None:
+        self.client = (gatepost or tenants.gatepost).app.test_client(use_cookies=False)
 
     def ask(
         self, cell: Cell, *, organization: str | None = None, headers: dict[str, str] | None = None, **objects: str

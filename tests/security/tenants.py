@@ -44,11 +44,14 @@ KEPT = (
 )  # fmt: skip
 
 
+SETTINGS: dict[str, Any] = {"scopes": {"notes:read": "Read"}, "api_requests_per_minute": 10**9}
+
+
 class Tenants:
     """The whole world, and a copy of it to go back to."""
 
     def __init__(self, folder: Path) -> None:
-        self.gatepost = Gatepost(folder / "live", scopes={"notes:read": "Read"}, api_requests_per_minute=10**9)
+        self.gatepost = Gatepost(folder / "live", **SETTINGS)
         self.folder = folder
         self.people = {name: self._person(name) for name in (*ROLES, "reviewer", "suspended", "outsider", "nobody")}
         self.victim = self._person("victim")
@@ -250,6 +253,10 @@ class Tenants:
         shutil.copyfile(path, self.prepared / path.name)
         self.looking = sqlite3.connect(path)
         self.before = self.rows()
+
+    def with_settings(self, **settings: Any) -> Gatepost:
+        """Another process on the same database, with other settings."""
+        return Gatepost(self.folder / "live", is_prepared=True, **SETTINGS, **settings)
 
     def restore(self) -> None:
         """Undoes what was done."""

@@ -218,6 +218,19 @@ def test_object_of_others_cannot_be_told_from_one_that_never_was(tenants: Tenant
     assert tenants.rows() == tenants.before
 
 
+@pytest.mark.spec("L-05", "INV-30")
+def test_nobody_makes_an_organization_where_the_operator_alone_does(tenants: Tenants) -> None:
+    strict = tenants.with_settings(organization_creation="operator")
+    asking, routes = Asking(tenants, strict), [each for each in ROUTES if each.name.endswith("create_organization")]
+    assert {route.face for route in routes} == {"dashboard", "v1"}
+    for asker in tenants.askers:
+        for route in routes:
+            cell = Cell(asker, route, tenants.own, "live")
+            assert outcome(asking.ask(cell), route.face) in {401, 403, "sign in"}, cell
+    strict.close()
+    assert tenants.rows() == tenants.before
+
+
 def test_dangerous_acts_are_not_done_on_a_sign_in_of_long_ago(tenants: Tenants) -> None:
     asking, asker = Asking(tenants), named(tenants, "session of owner")
     tenants.gatepost.clock.advance(16 * 60)
