@@ -8,7 +8,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --quiet --generate-hashes --univers
 .DEFAULT_GOAL := help
 TRUST := trust-races trust-naive trust-replays trust-losses trust-contention trust-kills trust-failpoints trust-matrix \
 	trust-rotations trust-openid trust-logout trust-redirects trust-malformed trust-machine trust-outage trust-disk \
-	trust-cuts trust-restarts
+	trust-cuts trust-restarts trust-keys
 
 .PHONY: help install dev test test-all lint format types contracts docs check bench growth mutation trust $(TRUST) trust-page \
 	lock screenshots wheel clean
@@ -117,6 +117,10 @@ trust-cuts: install ## Cut the database off during COMMIT, 1,000 times
 
 trust-restarts: install ## Restart three servers behind nginx 50 times under load
 	$(BIN)/python -m tests.faults.rolling_restarts --restarts 50 --rate 300
+
+trust-keys: install ## Make and revoke a million API keys, and time refusals against each other
+	$(BIN)/python -m tests.properties keys
+	$(BIN)/python -m tests.properties keys --postgres
 
 trust-page: install ## Write docs/trust.md from what the runs have recorded
 	$(BIN)/python -m tests.races.report

@@ -3,12 +3,14 @@
 malformed   anything at any endpoint (INV-41), in this process and over real connections
 redirects   the corpus of near misses of redirect URIs, and what must never redirect (AZ-01, AZ-02, AZ-05)
 machine     a long life of one deployment, step by step beside a model of it (INV-01 to INV-28)
+keys        a million API keys made and revoked (K-01, K-16), and refusals timed against each other (K-05)
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import sys
 import tempfile
 import time
 from contextlib import nullcontext
@@ -18,12 +20,13 @@ from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.domain.redirect_uri_mutations import SHAPES, mutations
-from tests.properties import malformed, raw_socket, redirects
+from tests.properties import api_keys, malformed, raw_socket, redirects
 from tests.properties.catalogue import World
 from tests.properties.machine import Deployment
 from tests.properties.malformed import Tally
 from tests.properties.results import keep
 from tests.support.application import Gatepost
+from tests.support.gateway import Gateway
 from tests.support.servers import postgres_cluster, start_server
 
 #: Examples of one Hypothesis run; a long run is many of these, each with a seed of its own.
@@ -129,6 +132,30 @@ def run_machine(lives: int, steps: int, number: int) -> None:
     keep("model", "After any order of steps server and model agree (INV-01 to INV-28)", figures, command)
 
 
+def run_keys(folder: Path, keys: int, samples: int, database: dict[str, str]) -> bool:
+    """Makes and revokes `keys`, times `samples` refusals for each reason; whether no two could be told apart."""
+    started = time.monotonic()
+    gatepost = Gatepost(folder, **database)
+    gateway, texts = Gateway(gatepost), api_keys.refused_texts(gatepost)
+    directly = api_keys.time_verification(gatepost, texts, samples)
+    answers = api_keys.time_answers(lambda text: gateway.ask(text).status_code, gateway.flush_usage, texts, samples)
+    broken = sum(int(str(timed["told apart"])) for timed in (directly, answers))
+    figures = {
+        **{f"verification, {label}": value for label, value in directly.items()},
+        **{f"answers, {label}": value for label, value in answers.items()},
+        **api_keys.make_many(keys),
+        **api_keys.revoke_many(gatepost, keys),
+        "broken promises": broken,
+        "seconds": round(time.monotonic() - started),
+    }
+    gatepost.close()
+    command = f"python -m tests.properties keys --keys {keys} --samples {samples}"
+    promise = "Keys are all different, refusals take equally long whatever the reason, and a million end at once"
+    name = "api-keys-on-postgresql" if database else "api-keys"
+    keep(name, promise, figures, command + (" --postgres" if database else ""))
+    return broken == 0
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m tests.properties", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -142,24 +169,33 @@ def _arguments() -> argparse.Namespace:
     run = runs.add_parser("machine")
     run.add_argument("--lives", type=int, default=300)
     run.add_argument("--steps", type=int, default=50)
+    run = runs.add_parser("keys")
+    run.add_argument("--keys", type=int, default=1_000_000)
+    run.add_argument("--samples", type=int, default=10_000, help="of each reason to refuse a key")
+    run.add_argument("--postgres", action="store_true", help="on a PostgreSQL that is made and thrown away")
     return parser.parse_args()
 
 
-def main() -> None:
-    """Runs what the command line names."""
+def main() -> int:
+    """Runs what the command line names; returns the exit status."""
     arguments = _arguments()
     # What the application refuses is no news here, and fifty thousand lines of it are many.
     logging.getLogger("server").setLevel(logging.ERROR)
+    is_kept = True
     with tempfile.TemporaryDirectory() as folder:
-        if arguments.run == "malformed":
+        if arguments.run in ("malformed", "keys"):
             with postgres_cluster() if arguments.postgres else nullcontext() as cluster:
                 database = {"database_url": cluster.create_database()} if cluster else {}
-                run_malformed(Path(folder), arguments.requests, arguments.connections, arguments.seed, database)
+                if arguments.run == "keys":
+                    is_kept = run_keys(Path(folder), arguments.keys, arguments.samples, database)
+                else:
+                    run_malformed(Path(folder), arguments.requests, arguments.connections, arguments.seed, database)
         elif arguments.run == "redirects":
             run_redirects(Path(folder))
         else:
             run_machine(arguments.lives, arguments.steps, arguments.seed)
+    return 0 if is_kept else 1
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
