@@ -129,7 +129,9 @@ def list_unused(call: Call) -> ApiKeyReport:
 def _maker(call: Call) -> Maker:
     """What bounds a key by whoever makes it (K-11)."""
     key = call.caller.key
-    return Maker(call.allowed, call.answerable, key.expires_at if key is not None else None)
+    if key is None:
+        return Maker(call.allowed, call.answerable)
+    return Maker(call.allowed, call.answerable, key.expires_at, key.ip_allow_list, key.rate_limit_per_minute)
 
 
 def _key(call: Call, key_id: str) -> ApiKey:

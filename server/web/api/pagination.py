@@ -7,14 +7,17 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 from collections.abc import Callable, Sequence
-from datetime import datetime
-from typing import TypeAlias, TypeVar
+from datetime import UTC, datetime
+from typing import Final, TypeAlias, TypeVar
 
 from server.web.api.documents import PageQuery
 from server.web.api.error_answers import Refusal
 
 Row = TypeVar("Row")
+#: What stands in a cursor goes to the database.
+_ROW_ID: Final = re.compile(r"[0-9A-Za-z._~-]{0,100}")
 Position: TypeAlias = tuple[datetime, str]
 
 
@@ -56,8 +59,9 @@ def _read(cursor: str) -> Position:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         at, row_id = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         moment = datetime.fromisoformat(at)
-        if moment.tzinfo is None or not isinstance(row_id, str):
+        if moment.tzinfo is None or not _ROW_ID.fullmatch(row_id):
             raise ValueError("no position")
-    except (ValueError, TypeError, binascii.Error, RecursionError) as error:
+        moment = moment.astimezone(UTC)
+    except (ValueError, OverflowError, TypeError, binascii.Error, RecursionError) as error:
         raise Refusal(400, "cursor: this is none of ours; begin without one.") from error
     return moment, row_id

@@ -107,7 +107,7 @@ def delete(api: Api) -> None:
 
 
 @pytest.mark.spec("K-12")
-@pytest.mark.parametrize("end", [suspend, remove, disable], ids=lambda each: each.__name__)
+@pytest.mark.parametrize("end", [suspend, remove, disable, delete], ids=lambda each: each.__name__)
 def test_application_may_nothing_when_its_maker_is_gone(
     api: Api, made: dict[str, Any], end: Callable[[Api], None]
 ) -> None:

@@ -1,9 +1,30 @@
 """What a request may look like: unknown members, other types, other methods, and everything that is no JSON."""
 
+import base64
+import json
+
 import pytest
 
 from tests.web.api.conftest import Api
 from tests.web.api.test_authentication import refused
+
+NOW = "2026-11-22T12:00:00+00:00"
+#: What is no place in a list, or none that a database could look for.
+FORGED = (
+    ["0001-01-01T00:00:00+23:59", "x"],
+    ["9999-12-31T23:59:59-23:59", "x"],
+    [NOW, "\ud800"],
+    [NOW, "\x00"],
+    [NOW, "a b"],
+    [NOW, 7],
+    [7, "x"],
+    [NOW],
+    {},
+)
+
+
+def forged(position: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(position).encode()).decode().rstrip("=")
 
 
 @pytest.fixture
@@ -62,7 +83,8 @@ def test_body_is_refused_when_there_should_be_none(api: Api, key: str) -> None:
 @pytest.mark.parametrize(
     "query",
     ["limit=0", "limit=101", "limit=ten", "limit=1_0", "limit=1.0", "limit=1&limit=2", "page=2", "environment=prod",
-     "cursor=x", "cursor=%FF", "cursor=bnVsbA", "cursor=WyJ4Iiwib25lIl0", "cursor=" + "x" * 501],
+     "cursor=x", "cursor=%FF", "cursor=bnVsbA", "cursor=WyJ4Iiwib25lIl0", "cursor=" + "x" * 501,
+     *(f"cursor={forged(position)}" for position in FORGED)],
 )  # fmt: skip
 def test_query_is_refused_when_it_is_wrong(api: Api, key: str, query: str) -> None:
     refused(api.ask("GET", f"…/api-keys?{query}", key=key), 400, "invalid_request")
