@@ -196,12 +196,12 @@ def _create_keys() -> None:
 
 
 def _add_client_columns() -> None:
-    for column, to, ondelete in (("organization_id", "organizations", "CASCADE"), ("created_by", "users", "SET NULL")):
-        # In the words of SQL: with its constraint in the same breath, SQLite adds it without making the table anew.
-        constraint = op.f(f"fk_clients_{column}_{to}")
-        references = f"CONSTRAINT {constraint} REFERENCES {to} (id) ON DELETE {ondelete}"
-        op.execute(f"ALTER TABLE clients ADD COLUMN {column} VARCHAR {references}")
-        _index("clients", column)
+    # In the words of SQL: with its constraint in the same breath, SQLite adds it without making the table anew.
+    constraint = op.f("fk_clients_organization_id_organizations")
+    references = f"CONSTRAINT {constraint} REFERENCES organizations (id) ON DELETE CASCADE"
+    op.execute(f"ALTER TABLE clients ADD COLUMN organization_id VARCHAR {references}")
+    op.add_column("clients", _text("created_by", nullable=True))
+    _index("clients", "organization_id", "created_by")
     op.add_column("clients", sa.Column("environment", sa.String(), nullable=False, server_default="live"))
     op.add_column("clients", sa.Column("jwt_authentication", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("clients", sa.Column("access_token_claims", sa.String(), nullable=False, server_default="lean"))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import JSON, ForeignKey, bindparam, false, select
+from sqlalchemy import JSON, ForeignKey, bindparam, false, select, update
 from sqlalchemy.orm import Mapped, column_property, mapped_column
 from sqlalchemy.orm.attributes import set_committed_value
 
@@ -16,8 +16,10 @@ from server.domain.audit_events import AuditEvent
 from server.domain.errors import NotFound
 from server.domain.organizations import Organization
 from server.domain.unit_of_work import UnitOfWork
-from server.infra.database import Base, columns_of, detached
+from server.infra.database import Base, columns_of, count_changed, detached
 
+#: Who made a client, when that person was deleted.
+MAKER_GONE: Final = "gone"
 #: What a client id looks like; nothing else is looked up.
 CLIENT_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~\-]{0,99}")
 
@@ -99,8 +101,9 @@ class Client(Base):
     jwt_authentication: Mapped[bool] = mapped_column(default=False, server_default=false())
     #: `rich`: access tokens tell the person's name, address, organization and permissions; `lean`: they do not.
     access_token_claims: Mapped[str] = mapped_column(default="lean", server_default="lean")
-    #: The member of the organization who made it.
-    created_by: Mapped[str | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"), index=True)
+    #: The member of the organization who made it, whose rights bound it; `MAKER_GONE` when they were deleted. None for
+    #: what the operator made: so there is no foreign key that could make it None.
+    created_by: Mapped[str | None] = mapped_column(index=True)
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]
     disabled_at: Mapped[datetime | None]
@@ -201,6 +204,11 @@ def list_clients(work: UnitOfWork) -> Sequence[Client]:
 def has_demo_client(work: UnitOfWork) -> bool:
     """Whether `gatepost dev` seeded this database."""
     return work.db.scalars(select(Client.id).where(Client.is_demo)).first() is not None
+
+
+def forget_maker(work: UnitOfWork, user_id: str) -> None:
+    """Takes the person's name off the clients they made; what is bound by the rights of nobody has none."""
+    count_changed(work.db, update(Client).where(Client.created_by == user_id).values(created_by=MAKER_GONE))
 
 
 def belonging_of(client: Client) -> dict[str, audit_log.Detail]:

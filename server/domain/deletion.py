@@ -84,6 +84,7 @@ def delete_user(work: UnitOfWork, user: User) -> list[str]:
     outgoing_mail.forget_mail_to(work, user.email)
     for membership, _ in own:
         end_membership(work, membership, reason="user_deleted")
+    clients.forget_maker(work, user.id)
     users.delete_user(work, user)
     return said
 
@@ -141,7 +142,7 @@ def _describe_user(work: UnitOfWork, user: User) -> list[str]:
         f"The account goes, with name, address and password, {own} and all tokens.",
         f"{_some(len(names), 'membership ends', 'memberships end')}{': ' if names else ''}{', '.join(names)}.",
         f"{_some(keys, 'API key of theirs stops', 'API keys of theirs stop')} working at once and for good.",
-        f"{_some(made, 'application stays', 'applications stay')} with the organization, without the maker's name.",
+        f"{_some(made, 'application stays', 'applications stay')} with the organization, and may no longer manage it.",
         f"{invitations} to their address, with mail to it that still waits; what they offered to others is taken back.",
         _AUDIT.format(whom="the person", id=user.id),
     ]

@@ -14,7 +14,7 @@ from server.domain.audit_events import AuditEvent
 from server.domain.audit_records import AuditRecord
 from server.domain.client_logos import ClientLogo
 from server.domain.client_secrets import issue_client_secret
-from server.domain.clients import find_client
+from server.domain.clients import MAKER_GONE, find_client
 from server.domain.consents import give_consent
 from server.domain.credential_usage import CredentialNetwork, CredentialUsage
 from server.domain.deletion import delete_client, delete_organization, delete_user, describe_deletion
@@ -152,7 +152,7 @@ def test_nothing_of_a_person_is_left_but_what_they_made_for_others(deployment: G
         "The account goes, with name, address and password, 1 session, 1 consent, 1 grant and all tokens.",
         "1 membership ends: Acme.",
         "1 API key of theirs stops working at once and for good.",
-        "1 application stays with the organization, without the maker's name.",
+        "1 application stays with the organization, and may no longer manage it.",
         "1 invitation goes that was sent to their address",
         member.id,
     ):
@@ -163,7 +163,7 @@ def test_nothing_of_a_person_is_left_but_what_they_made_for_others(deployment: G
             assert gone not in left
         client = find_client(work, acme.client.id)
         assert client is not None
-        assert (client.organization_id, client.created_by) == (acme.organization.id, None)
+        assert (client.organization_id, client.created_by) == (acme.organization.id, MAKER_GONE)
         assert acme.operators_key.id in left
         # What they offered to others nobody can accept: nobody vouches for it any more.
         (invitation,) = work.db.scalars(select(Invitation)).all()

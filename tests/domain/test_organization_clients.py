@@ -5,19 +5,23 @@ from __future__ import annotations
 import pytest
 
 from server.domain.client_registration import ClientMetadata
-from server.domain.clients import Client
+from server.domain.clients import MAKER_GONE, Client
+from server.domain.deletion import delete_user
 from server.domain.errors import Denied, Invalid, NotFound
+from server.domain.memberships import add_member
 from server.domain.organization_clients import (
     change_organization_client,
     check_reach,
     create_organization_client,
     get_organization_client,
     list_organization_clients,
+    rights_of_client,
 )
 from server.domain.organizations import Organization, create_organization
 from server.domain.policy.environments import Environment
 from server.domain.scopes import Rights, rights
 from server.domain.unit_of_work import UnitOfWork
+from tests.domain.factories import make_user
 
 
 @pytest.fixture
@@ -142,3 +146,19 @@ def test_client_is_found_where_it_belongs_alone(work: UnitOfWork, ours: Organiza
             get_organization_client(work, organization.id, environment, client.id)  # type: ignore[arg-type]
     with pytest.raises(NotFound):
         get_organization_client(work, ours.id, "test", "no such client")
+
+
+@pytest.mark.spec("K-12")
+def test_client_has_no_rights_left_when_its_maker_is_gone(work: UnitOfWork, ours: Organization) -> None:
+    person = make_user(work, "developer@example.com")
+    add_member(work, ours, person, "developer")
+    client = make(work, ours, maker(work, "*"), "clients:read organizations:delete", created_by=person.id)
+    given = maker(work, "clients:read", "organizations:delete")
+    within = rights_of_client(work, client, given)
+    assert within is not None
+    assert (within.allows("clients:read"), within.allows("organizations:delete")) == (True, False)
+    add_member(work, ours, make_user(work, "owner@example.com"), "owner")
+    delete_user(work, person)
+    work.db.refresh(client)
+    assert client.created_by == MAKER_GONE
+    assert rights_of_client(work, client, given) is None

@@ -55,7 +55,7 @@ def differences(connection: Connection) -> list[object]:
     return [each for each in found if each[0] not in {"add_fk", "remove_fk"} or each[1].column_keys[0] not in inline]
 
 
-COLUMNS_ADDED_WITH_FOREIGN_KEY = {"organization_id", "created_by"}
+COLUMNS_ADDED_WITH_FOREIGN_KEY = {"organization_id"}
 
 
 def foreign_keys_added(found: Sequence[Any]) -> list[ForeignKey]:
