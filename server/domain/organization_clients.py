@@ -15,6 +15,7 @@ from server.domain.client_secrets import issue_client_secret, needs_secret
 from server.domain.clients import Client, find_client
 from server.domain.errors import Denied, Invalid, NotFound
 from server.domain.memberships import find_membership
+from server.domain.organizations import hold_organization
 from server.domain.policy.client_metadata import MEMBERS
 from server.domain.policy.environments import Environment
 from server.domain.roles import rights_of_member
@@ -61,7 +62,10 @@ def create_organization_client(work: UnitOfWork, metadata: ClientMetadata, maker
     Raises:
         Invalid: naming the metadata member and the reason.
         Denied: when it would get more than its maker has.
+        NotFound: when the organization has just been removed.
     """
+    if metadata.organization_id is not None:
+        hold_organization(work, metadata.organization_id)
     client = prepare_client(work, replace(metadata, **_OPERATORS))
     _check_excess(maker, client.allowed_scopes)
     add_client(work, client)
@@ -104,6 +108,31 @@ def rights_of_client(work: UnitOfWork, client: Client, given: Rights) -> Rights 
     if membership is None or not is_usable(work.now, membership, find_maker(work, client)):
         return None
     return given.within(rights_of_member(work, membership))
+
+
+def reach_of_token(
+    work: UnitOfWork, client: Client, user: User | None, given: Rights
+) -> tuple[str | None, Rights] | None:
+    """The organization that a token of the client speaks in, if any, and what it may do; None when nothing any more.
+
+    Args:
+        work: the work.
+        client: whose token it is.
+        user: the person who allowed it; they need not belong to the organization of an application that they use, but
+            if they do, their role bounds them.
+        given: what the token was given.
+    """
+    if client.organization_id is None:
+        return None, given
+    if user is None:
+        rights = rights_of_client(work, client, given)
+        return (client.organization_id, rights) if rights is not None else None
+    membership = find_membership(work, client.organization_id, user.id)
+    if membership is None:
+        return None, given
+    if not is_usable(work.now, membership):
+        return None
+    return client.organization_id, given.within(rights_of_member(work, membership))
 
 
 def check_reach(client: Client, maker: Rights) -> None:

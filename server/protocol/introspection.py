@@ -11,7 +11,9 @@ from server.domain import scopes
 from server.domain.api_key_verification import VerifiedApiKey
 from server.domain.api_keys import ApiKey
 from server.domain.clients import Client
+from server.domain.organization_clients import reach_of_token
 from server.domain.unit_of_work import UnitOfWork
+from server.domain.users import User
 from server.protocol.client_authentication.client_secret import authenticate_client
 from server.protocol.client_token import ClientToken, ClientTokenRefused, use_client_token
 from server.protocol.errors import InvalidRequest
@@ -100,14 +102,14 @@ def _is_unused(work: UnitOfWork, live: LiveToken) -> bool:
     return True
 
 
-def _describe(work: UnitOfWork, live: LiveToken) -> dict[str, Any]:
+def _describe(work: UnitOfWork, live: LiveToken) -> dict[str, Any] | None:
     match live:
         case VerifiedAccessToken():
-            return _describe_access_token(live)
+            return _describe_access_token(work, live)
         case PresentedRefreshToken():
             return _describe_refresh_token(live)
         case ClientToken():
-            return _describe_client_token(live)
+            return _describe_client_token(work, live)
         case VerifiedKeyToken():
             claims = {name: live.claims[name] for name in _ACCESS_TOKEN_CLAIMS if name in live.claims}
             scope = scopes.format_scopes(live.rights(work).granted)
@@ -116,8 +118,29 @@ def _describe(work: UnitOfWork, live: LiveToken) -> dict[str, Any]:
             return _describe_api_key(work, live)
 
 
-def _describe_access_token(token: VerifiedAccessToken) -> dict[str, Any]:
+def _scope_now(
+    work: UnitOfWork, client: Client, user: User | None, scope_set: frozenset[str]
+) -> tuple[str | None, str] | None:
+    """The organization that the token speaks in and what is left of its scope there; None when it is good for nothing.
+
+    What speaks about a person is theirs to give, and no matter of their role.
+    """
+    if client.organization_id is None:
+        return None, scopes.format_scopes(scope_set)
+    reach = reach_of_token(work, client, user, scopes.rights(work.settings, scope_set))
+    return (reach[0], scopes.format_scopes(reach[1].granted | scope_set & scopes.PERSONAL)) if reach else None
+
+
+def _describe_access_token(work: UnitOfWork, token: VerifiedAccessToken) -> dict[str, Any] | None:
+    now = _scope_now(work, token.client, token.user, token.scope_set)
+    if now is None:
+        return None
+    organization_id, scope = now
     body = {name: token.claims[name] for name in _ACCESS_TOKEN_CLAIMS if name in token.claims}
+    if token.client.organization_id is not None:
+        body["scope"] = scope
+        if organization_id is None:
+            body.pop("organization_id", None)
     if token.user is not None and "email" in token.scope_set:
         body["username"] = token.user.email
     return {"token_type": "Bearer", **body}
@@ -134,14 +157,17 @@ def _describe_refresh_token(token: PresentedRefreshToken) -> dict[str, Any]:
     }
 
 
-def _describe_client_token(token: ClientToken) -> dict[str, Any]:
+def _describe_client_token(work: UnitOfWork, token: ClientToken) -> dict[str, Any] | None:
     client = token.client
+    now = _scope_now(work, client, None, token.scope_set)
+    if now is None:
+        return None
     belonging = {} if client.organization_id is None else {"organization_id": client.organization_id}
     return {
         "token_type": "client_token",
         **{name: token.claims[name] for name in _CLIENT_TOKEN_CLAIMS if name in token.claims},
         "client_id": client.id,
-        "scope": scopes.format_scopes(token.scope_set),
+        "scope": now[1],
         **belonging,
         "environment": client.environment,
     }

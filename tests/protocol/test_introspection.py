@@ -8,6 +8,8 @@ from datetime import timedelta
 import pytest
 
 from server.domain.api_keys import ApiKey, revoke_api_key
+from server.domain.memberships import add_member, change_role, get_membership, remove_member, suspend_membership
+from server.domain.users import get_user
 from server.protocol.grants.token_exchange import API_KEY_TYPE
 from tests.support.application import ISSUER
 from tests.support.deployment import GatepostMaker
@@ -213,6 +215,42 @@ def test_key_is_inactive_and_nothing_else_is_said_when(makers: Makers, why: str)
     assert makers.introspect(text).get_json()["active"] is True
     ENDINGS[why](makers, key)
     assert makers.introspect(text).get_json() == INACTIVE
+
+
+@pytest.mark.spec("K-12")
+def test_token_says_what_its_person_may_now_when_the_application_is_an_organizations(makers: Makers) -> None:
+    acme, scope = makers.gateway.acme, "openid users:read users:delete"
+    flow = flow_of(makers.gatepost, client_id="app", scope=scope, organization_id=acme.id)
+    token = flow.tokens(scope=scope)["access_token"]
+    assert makers.introspect(token).get_json()["scope"] == "openid users:delete users:read"
+    with makers.gatepost.work() as work:
+        membership = add_member(work, acme, get_user(work, flow.email), "member")
+    assert makers.introspect(token).get_json()["scope"] == "openid users:read"
+    with makers.gatepost.work() as work:
+        suspend_membership(work, get_membership(work, acme.id, membership.id))
+    assert makers.introspect(token).get_json() == INACTIVE
+
+
+@pytest.mark.spec("K-12")
+def test_token_says_what_its_clients_maker_may_now(makers: Makers) -> None:
+    acme = makers.gateway.acme
+    maker = makers.gatepost.add_user("grace@example.com", name="Grace")
+    with makers.gatepost.work() as work:
+        add_member(work, acme, get_user(work, "ada@example.com"), "owner")
+        membership = add_member(work, acme, maker, "admin")
+    _, secret = makers.add("job", organization_id=acme.id, created_by=maker.id, scope="users:read users:delete")
+    form = {"grant_type": "client_credentials"}
+    answer = makers.gatepost.browser().post("/oauth/token", data=form, headers=basic("job", secret)).get_json()
+    tokens = (answer["access_token"], makers.token("job", secret))
+    for token in tokens:
+        told = makers.introspect(token).get_json()
+        assert (told["scope"], told["organization_id"]) == ("users:delete users:read", acme.id)
+    with makers.gatepost.work() as work:
+        change_role(work, get_membership(work, acme.id, membership.id), "member")
+    assert [makers.introspect(token).get_json()["scope"] for token in tokens] == ["users:read", "users:read"]
+    with makers.gatepost.work() as work:
+        remove_member(work, get_membership(work, acme.id, membership.id))
+    assert [makers.introspect(token).get_json() for token in tokens] == [INACTIVE, INACTIVE]
 
 
 def test_key_for_provisioning_is_inactive_to_everybody(makers: Makers) -> None:

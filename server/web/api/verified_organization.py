@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from server.domain.memberships import find_membership
+from server.domain.organization_clients import reach_of_token
 from server.domain.organizations import Organization, find_organization
 from server.domain.roles import rights_of_member
 from server.domain.scopes import Rights
@@ -35,17 +36,18 @@ def enter_organization(
 
     Raises:
         Refusal: 400 when the client must name one and does not.
-        ForeignOrganization: when one that is named is not the credential's, or its person is suspended in its own.
+        ForeignOrganization: when one that is named is not the credential's, or it is good for nothing in its own.
     """
     name = work.settings.organization_header
     by_client = environ.get("HTTP_" + name.upper().replace("-", "_"))
     if by_client is None and credential.key is not None and work.settings.organization_header_required:
         raise Refusal(400, f"The header {name} is missing: it names the organization that the API key belongs to.")
     organization_id, rights = _own(work, credential)
+    own = rights
     for named in sorted(required if by_client is None else required | {by_client}):
         if not _is_own(credential, named):
             organization = find_organization(work, named)
-            found = _rights_in(work, credential, organization) if organization is not None else None
+            found = _rights_in(work, credential, organization, own) if organization is not None else None
             if organization is None or found is None or credential.organization_id not in (None, organization.id):
                 raise ForeignOrganization
             organization_id, rights = organization.id, found
@@ -53,18 +55,13 @@ def enter_organization(
 
 
 def _own(work: UnitOfWork, credential: VerifiedCredential) -> tuple[str | None, Rights]:
-    """The credential's own organization and its rights there, whatever anybody names.
-
-    A person need not belong to the organization of the application that they use. If they do, their role bounds them.
-    """
-    if credential.user is None or credential.organization_id is None:
+    """The credential's own organization and its rights there, whatever anybody names; a key was bounded already."""
+    if credential.client is None:
         return credential.organization_id, credential.rights
-    membership = find_membership(work, credential.organization_id, credential.user.id)
-    if membership is None:
-        return None, credential.rights
-    if not is_usable(work.now, membership):
-        raise ForeignOrganization("The person is suspended in the organization that the credential belongs to.")
-    return credential.organization_id, credential.rights.within(rights_of_member(work, membership))
+    reach = reach_of_token(work, credential.client, credential.user, credential.rights)
+    if reach is None:
+        raise ForeignOrganization("Whoever this credential stands for no longer acts in the organization.")
+    return reach
 
 
 def _is_own(credential: VerifiedCredential, named: str) -> bool:
@@ -76,9 +73,11 @@ def _is_own(credential: VerifiedCredential, named: str) -> bool:
     return named in own
 
 
-def _rights_in(work: UnitOfWork, credential: VerifiedCredential, organization: Organization) -> Rights | None:
+def _rights_in(
+    work: UnitOfWork, credential: VerifiedCredential, organization: Organization, own: Rights
+) -> Rights | None:
     if credential.user is None:
-        return credential.rights if organization.id == credential.organization_id else None
+        return own if organization.id == credential.organization_id else None
     membership = find_membership(work, organization.id, credential.user.id)
     if membership is None or not is_usable(work.now, organization, membership):
         return None

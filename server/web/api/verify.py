@@ -103,10 +103,12 @@ def _verified(work: UnitOfWork, environ: Mapping[str, Any]) -> EndpointResponse:
     except ForeignOrganization:
         _note(work, credential, "organization")
         raise
-    missing = rights.excess(question.required.scopes)
+    # What speaks about a person is theirs to give, and no matter of their role.
+    personal = credential.scope_set & scopes.PERSONAL
+    missing = rights.excess(question.required.scopes - personal)
     if missing:
         raise _forbidden(work, credential, missing)
-    return _passed(credential, organization_id, scopes.format_scopes(rights.granted), allowance)
+    return _passed(credential, organization_id, scopes.format_scopes(rights.granted | personal), allowance)
 
 
 def _authenticate(work: UnitOfWork, environ: Mapping[str, Any], question: Question) -> VerifiedCredential:

@@ -13,7 +13,7 @@ from werkzeug.test import create_environ, run_wsgi_app
 
 from server.domain.api_key_issuing import Maker
 from server.domain.api_keys import get_api_key, revoke_api_key
-from server.domain.memberships import add_member, get_membership, remove_member, suspend_membership
+from server.domain.memberships import add_member, change_role, get_membership, remove_member, suspend_membership
 from server.domain.organizations import get_organization, suspend_organization
 from server.domain.scopes import rights_of_role
 from server.domain.users import get_user
@@ -310,7 +310,8 @@ def test_person_s_token_of_an_organization_s_application_is_bounded_though_nobod
         membership = add_member(work, gateway.acme, get_user(work, flow.email), "member")
     member = gateway.ask(token, "scope=users:read")
     assert member.headers["X-Auth-Organization"] == gateway.acme.id
-    assert member.headers["X-Auth-Scope"] == "users:read"
+    assert member.headers["X-Auth-Scope"] == "openid users:read"
+    assert gateway.ask(token, "scope=openid").status_code == 200
     assert gateway.ask(token, "scope=users:delete").status_code == 403
     assert gateway.ask(token, theirs).status_code == 403
     with gateway.gatepost.work() as work:
@@ -322,6 +323,33 @@ def test_person_s_token_of_an_organization_s_application_is_bounded_though_nobod
     assert "X-Auth-Organization" not in gateway.ask(token).headers
     reasons = [row[1]["reason"] for row in refusals(gateway)]
     assert reasons == ["organization"] * 4 + ["insufficient_scope", "organization", "organization"]
+
+
+@pytest.mark.spec("K-12")
+def test_application_s_token_is_good_for_no_more_than_its_maker_s_role(gateway: Gateway) -> None:
+    maker = gateway.gatepost.add_user("grace@example.com", name="Grace")
+    with gateway.gatepost.work() as work:
+        add_member(work, gateway.acme, get_user(work, "ada@example.com"), "owner")
+        membership = add_member(work, gateway.acme, maker, "admin")
+    scope = "users:read users:delete"
+    flow = flow_of(
+        gateway.gatepost, "machine", scope=scope, organization_id=gateway.acme.id, created_by=maker.id
+    )  # fmt: skip
+    token = flow.post_token(grant_type="client_credentials").get_json()["access_token"]
+    header = {"Organization-ID": "acme"}
+    answer = gateway.ask(token, "scope=users:delete", headers=header)
+    assert answer.headers["X-Auth-Organization"] == gateway.acme.id
+    with gateway.gatepost.work() as work:
+        change_role(work, get_membership(work, gateway.acme.id, membership.id), "member")
+    assert gateway.ask(token).headers["X-Auth-Scope"] == "users:read"
+    for headers in ({}, header):
+        assert gateway.ask(token, "scope=users:delete", headers=headers).status_code == 403
+    with gateway.gatepost.work() as work:
+        remove_member(work, get_membership(work, gateway.acme.id, membership.id))
+    for headers in ({}, header):
+        assert gateway.ask(token, headers=headers).status_code == 403
+    reasons = [row[1]["reason"] for row in refusals(gateway)]
+    assert reasons == ["insufficient_scope", "insufficient_scope", "organization", "organization"]
 
 
 # How the request is told
