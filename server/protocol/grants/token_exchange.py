@@ -12,6 +12,7 @@ from authlib.oauth2.rfc6749.grants import BaseGrant, TokenEndpointMixin
 from server.domain import audit_log, scopes
 from server.domain.api_key_verification import KeyRefused, VerifiedApiKey, verify_api_key
 from server.domain.audit_events import AuditEvent
+from server.domain.credential_limits import spend_request
 from server.domain.policy.client_metadata import TOKEN_EXCHANGE
 from server.protocol.client_authentication.client_secret import authenticate_client
 from server.protocol.client_authentication.presented import is_client_presented
@@ -66,6 +67,7 @@ class TokenExchangeGrant(BaseGrant, TokenEndpointMixin):
             InvalidRequest: when the key may not be used (§2.2.2).
             InvalidTarget: when the token is wanted for somebody else.
             InvalidScope: when more is asked than the key may do.
+            TooMany: when the key has been used as often as it may be in a minute.
         """
         verified = self._verified_key()
         key = verified.key
@@ -97,6 +99,8 @@ class TokenExchangeGrant(BaseGrant, TokenEndpointMixin):
             raise InvalidRequest(_REFUSED, detail="of the other environment than the client")
         if client is not None and client.row.organization_id not in (None, key.organization_id):
             raise InvalidRequest(_REFUSED, detail="of another organization than the client's")
+        # The same count as at verification; APIs that verify the token offline count its uses themselves.
+        spend_request(self.request.work, key.id, key.rate_limit_per_minute)
         return verified
 
     def _check_target(self, environment: str) -> None:

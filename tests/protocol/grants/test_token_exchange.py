@@ -57,10 +57,11 @@ def published(gatepost: Gatepost) -> list[dict[str, Any]]:
 
 def members_key(makers: Makers, role: str, *permissions: str) -> tuple[ApiKey, str]:
     """A key of a member of this role, with as much as that allows."""
+    acme = makers.gateway.acme
     with makers.gatepost.work() as work:
         ada = get_user(work, "ada@example.com")
-        membership = find_membership(work, makers.gateway.acme.id, ada.id)
-        membership = membership or add_member(work, work.db.merge(makers.gateway.acme), ada, role)
+        membership = find_membership(work, acme.id, ada.id)
+        membership = membership or add_member(work, work.db.merge(acme), ada, role)
         maker = Maker(rights_of_member(work, membership), ada)
     return makers.gateway.key(*permissions, maker=maker)
 
@@ -191,6 +192,20 @@ def test_token_lives_as_long_as_the_deployment_says(make_gatepost: GatepostMaker
     makers = Makers(make_gatepost(scopes=SCOPES, access_token_audience=AUDIENCE, api_key_token_lifetime=60))
     _, text = makers.gateway.key(never_expires=True)
     assert exchange(makers, text).get_json()["expires_in"] == 60
+
+
+@pytest.mark.spec("K-15", "K-18")
+def test_exchange_counts_among_the_requests_of_the_key(makers: Makers) -> None:
+    _, text = makers.gateway.key(rate_limit_per_minute=3)
+    assert makers.gateway.ask(text).status_code == 200
+    assert [exchange(makers, text).status_code for _ in range(3)] == [200, 200, 429]
+    refused = exchange(makers, text)
+    assert 0 < int(refused.headers["Retry-After"]) <= 60
+    assert "access_token" not in refused.text
+    assert makers.gateway.ask(text).status_code == 429
+    assert len(makers.gatepost.audit_rows("api_key.exchanged")) == 2
+    makers.gatepost.clock.advance(61)
+    assert exchange(makers, text).status_code == 200
 
 
 # Alive while the key is -------------------------------------------------------------------------------------------
