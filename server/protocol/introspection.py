@@ -11,8 +11,10 @@ from server.domain import scopes
 from server.domain.api_key_verification import VerifiedApiKey
 from server.domain.api_keys import ApiKey
 from server.domain.clients import Client
+from server.domain.memberships import find_membership
 from server.domain.organization_clients import reach_of_token
 from server.domain.unit_of_work import UnitOfWork
+from server.domain.usability import is_usable
 from server.domain.users import User
 from server.protocol.client_authentication.client_secret import authenticate_client
 from server.protocol.client_token import ClientToken, ClientTokenRefused, use_client_token
@@ -50,7 +52,9 @@ class IntrospectionEndpoint(AuthlibIntrospection):
         if token is None:
             raise InvalidRequest("token is missing.")
         live = find_live_token(request.work, token, _address(request.parameters.get("client_ip")))
-        if live is None or not _may_know(client.row, live) or not _is_unused(request.work, live):
+        if live is None or not _may_know(client.row, live) or _is_of_suspended_member(request.work, live):
+            return None
+        if not _is_unused(request.work, live):
             return None
         return _describe(request.work, live)
 
@@ -88,6 +92,16 @@ def _may_know(client: Client, live: LiveToken) -> bool:
     if client.environment != of.environment or client.organization_id not in (None, of.organization_id):
         return False
     return client.may_introspect_any or (isinstance(live, OfKey) and client.organization_id is not None)
+
+
+def _is_of_suspended_member(work: UnitOfWork, live: LiveToken) -> bool:
+    """Whether the person is suspended in the client's organization; who never belonged to it is a customer of its."""
+    if not isinstance(live, VerifiedAccessToken | PresentedRefreshToken):
+        return False
+    if live.user is None or live.client.organization_id is None:
+        return False
+    membership = find_membership(work, live.client.organization_id, live.user.id)
+    return membership is not None and not is_usable(work.now, membership)
 
 
 def _is_unused(work: UnitOfWork, live: LiveToken) -> bool:

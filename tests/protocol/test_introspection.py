@@ -9,6 +9,7 @@ import pytest
 
 from server.domain.api_keys import ApiKey, revoke_api_key
 from server.domain.memberships import add_member, change_role, get_membership, remove_member, suspend_membership
+from server.domain.organizations import get_organization
 from server.domain.users import get_user
 from server.protocol.grants.token_exchange import API_KEY_TYPE
 from tests.support.application import ISSUER
@@ -272,3 +273,31 @@ def test_key_is_not_revoked_when_a_client_asks_for_it(makers: Makers) -> None:
     answer = makers.gatepost.browser().post("/oauth/revoke", data={"token": text}, headers=headers)
     assert answer.status_code == 200
     assert makers.introspect(text).get_json()["active"] is True
+
+
+# Members ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("claims", ["lean", "rich"])
+@pytest.mark.spec("K-12")
+def test_token_of_a_suspended_member_is_inactive_and_a_former_one_is_said_to_belong_nowhere(
+    makers: Makers, claims: str
+) -> None:
+    acme = makers.gateway.acme.id
+    flow = flow_of(makers.gatepost, organization_id=acme, access_token_claims=claims, scope="openid offline_access")
+    with makers.gatepost.work() as work:
+        membership = add_member(work, get_organization(work, acme), get_user(work, flow.email), "member").id
+    tokens = flow.tokens(scope="openid offline_access", prompt="consent")
+    presented = (tokens["access_token"], tokens["refresh_token"])
+    asking = (flow.client.id, flow.secret or "")
+    told = [makers.introspect(each, asking).get_json() for each in presented]
+    assert [each["active"] for each in told] == [True, True]
+    assert told[0].get("organization_id") == (acme if claims == "rich" else None)
+    with makers.gatepost.work() as work:
+        suspend_membership(work, get_membership(work, acme, membership))
+    assert [makers.introspect(each, asking).get_json() for each in presented] == [INACTIVE, INACTIVE]
+    with makers.gatepost.work() as work:
+        remove_member(work, get_membership(work, acme, membership))
+    former = makers.introspect(presented[0], asking).get_json()
+    assert former["active"] is True
+    assert "organization_id" not in former

@@ -106,6 +106,34 @@ def test_key_changes_and_rotates_no_stronger_key_when_it_asks(api: Api) -> None:
     refused(api.ask("PATCH", f"…/api-keys/{strong.id}", {"ipAllowList": []}, key=weak), 403, "forbidden")
 
 
+@pytest.mark.spec("K-09", "K-11", "K-15")
+def test_key_stays_in_its_networks_and_below_its_rate_when_it_asks(api: Api) -> None:
+    terms = {"ip_allow_list": ["127.0.0.1"], "rate_limit_per_minute": 12}
+    key, text = api.issue("api-keys:write", "api-keys:read", **terms)
+    free, _ = api.issue("api-keys:read")
+    own = f"…/api-keys/{key.id}"
+    refused(api.ask("PATCH", own, {"ipAllowList": []}, key=text), 403, "forbidden")
+    refused(api.ask("PATCH", own, {"rateLimitPerMinute": None}, key=text), 403, "forbidden")
+    refused(api.ask("PATCH", f"…/api-keys/{free.id}", {"name": "Mine"}, key=text), 403, "forbidden")
+    refused(api.ask("POST", f"…/api-keys/{free.id}/rotate", {}, key=text), 403, "forbidden")
+    body = {"name": "Child", "permissions": ["api-keys:read"]}
+    refused(api.ask("POST", "…/api-keys", {**body, "ipAllowList": ["0.0.0.0/0"]}, key=text), 403, "forbidden")
+    child = api.ask("POST", "…/api-keys", body, key=text).get_json()
+    assert (child["ipAllowList"], child["rateLimitPerMinute"]) == (["127.0.0.1"], 12)
+    successor = api.ask("POST", f"{own}/rotate", {"overlap": "1h"}, key=text).get_json()
+    assert (successor["ipAllowList"], successor["rateLimitPerMinute"]) == (["127.0.0.1"], 12)
+    assert [row.details["key_id"] for row in api.gatepost.audit_rows("api_key.updated")] == []
+
+
+@pytest.mark.spec("K-11")
+def test_developer_changes_no_key_for_scim_when_they_ask(api: Api, session: Session) -> None:
+    made = session.ask("POST", "…/api-keys", {"name": "People", "kind": "scim", "permissions": ["scim"]}).get_json()
+    api.member("dev@example.com", "developer")
+    developer = Session(api, "dev@example.com")
+    refused(developer.ask("PATCH", f"…/api-keys/{made['id']}", {"name": "Mine"}), 403, "forbidden")
+    assert api.gatepost.audit_rows("api_key.updated") == []
+
+
 def test_key_changes_when_members_are_sent(api: Api, session: Session) -> None:
     key, _ = api.issue("users:read")
     path = f"…/api-keys/{key.id}"
