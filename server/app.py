@@ -94,7 +94,7 @@ def create_serving_app(settings: Settings | None = None) -> Flask:
         metrics_listener.start(runtime, database.engine.pool)
     liveness_paths = frozenset({"/healthz", f"{settings.issuer_path}/healthz"})
     app.wsgi_app = OneAtATime(  # type: ignore[method-assign]
-        app.wsgi_app, _maximum_body_bytes(settings), liveness_paths
+        app.wsgi_app, _maximum_body_bytes(settings), liveness_paths, settings.issuer_path
     )
     return app
 

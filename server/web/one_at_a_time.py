@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
-from server.infra import draining
+from server.infra import draining, secrets
 from server.infra.turns import turn
 from server.web import security_headers
 
@@ -29,19 +30,16 @@ if TYPE_CHECKING:
 STREAMS: Final = "gatepost.streams"
 #: How long a request waits for its turn. With `database.REQUEST_PATIENCE` it keeps every failure below 2.5 seconds.
 QUEUE_SECONDS: Final = 2.0
-_BUSY: Final = json.dumps({"error": "temporarily_unavailable", "error_description": "Try again in a moment."}).encode()
+_BUSY: Final = {"error": "temporarily_unavailable", "error_description": "Try again in a moment."}
 _HEADERS: Final = (
     *security_headers.ALWAYS.items(),
     ("Content-Security-Policy", security_headers.POLICY),
     ("Cache-Control", "no-store"),
 )
 _BROKEN_HEADERS: Final = (*_HEADERS, ("Content-Length", "0"), ("Connection", "close"))
-_BUSY_HEADERS: Final = (
-    *_HEADERS,
-    ("Content-Type", "application/json"),
-    ("Content-Length", str(len(_BUSY))),
-    ("Retry-After", "1"),
-)
+_BUSY_HEADERS: Final = (*_HEADERS, ("Content-Type", "application/json"), ("Retry-After", "1"))
+#: Where errors have the members of `/v1`.
+_API_PATH: Final = re.compile(r"(?:/api)?/v1(?:/|$)")
 
 
 class OneAtATime:
@@ -52,11 +50,13 @@ class OneAtATime:
         application: WSGIApplication,
         maximum_body_bytes: int | Callable[[str], int],
         liveness_paths: frozenset[str] = frozenset(),
+        issuer_path: str = "",
     ) -> None:
         self._application = application
         #: The same for all paths, or by path.
         self._maximum_body_bytes = maximum_body_bytes
         self._liveness_paths = liveness_paths
+        self._issuer_path = issuer_path
         self._gate = threading.Lock()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -75,8 +75,7 @@ class OneAtATime:
             with turn(self._gate, QUEUE_SECONDS):
                 return self._answer(environ, start_response)
         except TimeoutError:
-            start_response("503 Service Unavailable", list(_BUSY_HEADERS))
-            return [_BUSY]
+            return self._refuse(environ, start_response)
 
     def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         answer = self._application(environ, start_response)
@@ -88,6 +87,16 @@ class OneAtATime:
             close = getattr(answer, "close", None)
             if close is not None:
                 close()
+
+    def _refuse(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        document, headers = dict(_BUSY), list(_BUSY_HEADERS)
+        if _API_PATH.match(environ["PATH_INFO"].removeprefix(self._issuer_path)):
+            request_id = "req_" + secrets.new_id()
+            document = {"error": _BUSY["error"], "message": _BUSY["error_description"], "request_id": request_id}
+            headers.append(("X-Request-ID", request_id))
+        body = json.dumps(document).encode()
+        start_response("503 Service Unavailable", [*headers, ("Content-Length", str(len(body)))])
+        return [body]
 
     def _has_whole_body(self, environ: WSGIEnvironment) -> bool:
         """Reads the body; of one that was cut off what arrived is not what was meant (RFC 9112 §8)."""

@@ -160,16 +160,24 @@ def test_request_is_answered_503_when_its_turn_does_not_come_in_time(monkeypatch
         start_response("200 OK", [])
         return [b""]
 
-    gate = OneAtATime(application, 100)
+    gate = OneAtATime(application, 100, issuer_path="/tenant")
     slow = threading.Thread(target=run_wsgi_app, args=(gate, environ_with(b"", None)))
     slow.start()
     assert inside.wait(10)
     body, status, headers = run_wsgi_app(gate, environ_with(b"", None))
+    own = {"/v1/me": True, "/tenant/v1/verify": True, "/api/v1": True, "/v1x": False, "/oauth/token": False}
+    told = {path: run_wsgi_app(gate, {**environ_with(b"", None), "PATH_INFO": path}) for path in own}
     leave.set()
     slow.join(10)
     assert status == "503 Service Unavailable"
     assert json.loads(b"".join(body))["error"] == "temporarily_unavailable"
     assert (headers["Retry-After"], headers["Cache-Control"]) == ("1", "no-store")
+    for path, is_api in own.items():
+        sent, _, headers = told[path]
+        document = json.loads(b"".join(sent))
+        members = {"error", "message", "request_id"} if is_api else {"error", "error_description"}
+        assert (set(document), document["error"]) == (members, "temporarily_unavailable"), path
+        assert headers.get("X-Request-ID") == document.get("request_id")
     assert run_wsgi_app(gate, environ_with(b"", None))[1] == "200 OK"
 
 
