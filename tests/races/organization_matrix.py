@@ -38,8 +38,10 @@ _ASKING = {"token: client credentials", "token: code", "token: refresh", "intros
 _SIGNING = {"token: jwt-bearer"} | _of("client-made JWT")
 _APPLICATION = _ASKING | _SIGNING | _GRANT | {"authorize: prompt=none"} | _of("application's token")
 _PERSON_HERE = {"/v1: person's token", "/v1/verify: person's token", "/v1: session"}
-_PERSON = _KEY | _GRANT | _SESSION | {"invitation", "session alias"}
-_MEMBER = _KEY | _PERSON_HERE | {"dashboard", "invitation"}
+#: What somebody made has no more than they have, as long as they are there.
+_MADE = _of("application's token", "client-made JWT")
+_PERSON = _MADE | _KEY | _GRANT | _SESSION | {"invitation", "session alias"}
+_MEMBER = _MADE | _KEY | _PERSON_HERE | {"dashboard", "invitation"}
 
 
 @dataclass(frozen=True)
@@ -97,8 +99,9 @@ ENDINGS: dict[str, Ending] = {
     ),
     "user deleted": Ending(_command("users", "delete", "--yes"), _PERSON),
     "member suspended": Ending(
-        _as_owner("PATCH", "/members/{member}", {"suspended": True}), _MEMBER,
+        _as_owner("PATCH", "/members/{member}", {"suspended": True}), _MEMBER | {"introspect: person's token"},
         _as_owner("PATCH", "/members/{member}", {"suspended": False}), frozenset(_MEMBER),
+        either=frozenset({"introspect: refresh token"}),
     ),
     "member removed": Ending(
         _as_owner("DELETE", "/members/{member}"), _MEMBER, _come_back, frozenset(_PERSON_HERE | {"dashboard"}),
@@ -106,7 +109,7 @@ ENDINGS: dict[str, Ending] = {
     ),
     "role lowered": Ending(
         _demote, {"/v1: API key", "/v1/verify: API key", "/v1: exchanged token", "/v1/verify: exchanged token",
-                  "invitation"} | _PERSON_HERE,
+                  "invitation"} | _PERSON_HERE | {name for name in _MADE if name.startswith("/v1")},
         either=frozenset({"token: exchange"}),
     ),
     "organization suspended": Ending(
