@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
 from server.domain.actor import Actor
+from server.domain.unproven_requests import UnprovenRequests
 from server.infra.clock import Clock
 
 CredentialKind = Literal["api_key", "client"]
@@ -73,6 +74,7 @@ class UsageRecorder:
         self._noted: dict[Subject, Noted] = {}
         self._refused: dict[PresentedKey, Refusals] = {}
         self._lock = threading.Lock()
+        self.unproven = UnprovenRequests(clock)
 
     def note_use(self, kind: CredentialKind, credential_id: str, actor: Actor) -> None:
         """The actor used the credential."""

@@ -25,8 +25,9 @@ from server.domain.audit_events import AuditEvent
 from server.domain.clients import Client
 from server.domain.credential_usage import CredentialNetwork, CredentialUsage
 from server.domain.unit_of_work import Runtime, UnitOfWork
+from server.domain.unproven_requests import Repetitions, UnprovenRequest
 from server.domain.usability import why_unusable
-from server.domain.usage_recorder import Noted, PresentedKey, Refusals, Subject
+from server.domain.usage_recorder import Noted, PresentedKey, Refusals, Subject, network_of
 from server.infra.database import count_changed, insert_if_absent, open_engine
 
 log = logging.getLogger(__name__)
@@ -54,6 +55,21 @@ def flush_usage(work: UnitOfWork, *, now_or_never: bool = False) -> None:
     for failure in tell_of_refusals(work, recorder.take_refused()):
         recorder.note_failures("api_key", *failure)
     recorder.give_back(write_usage(work, recorder.take(), now_or_never=now_or_never))
+    _tell_of_repetitions(work, recorder.unproven.take(all_of_them=now_or_never))
+
+
+def record_unproven(work: UnitOfWork, event: AuditEvent, **details: str) -> None:
+    """Writes the audit row of a refused request that proved nothing, or counts it where it repeats another."""
+    network = network_of(work.actor.ip) if work.actor.ip is not None else None
+    request = UnprovenRequest(event, tuple(sorted(details.items())), network)
+    if work.runtime.usage.unproven.is_first(request, work.actor):
+        audit_log.record_soon(work, event, **details)
+
+
+def _tell_of_repetitions(work: UnitOfWork, repeated: Mapping[UnprovenRequest, Repetitions]) -> None:
+    for request, repetitions in repeated.items():
+        there = UnitOfWork(work.runtime, work.db, repetitions.actor, work.registry)
+        audit_log.record(there, request.event, count=repetitions.count, **dict(request.details))
 
 
 def write_usage(
@@ -192,6 +208,7 @@ class UsageWriter(threading.Thread):
         """One round, in batches; what the database does not take waits for the next one."""
         recorder = self._runtime.usage
         self._tell(engine, recorder.take_refused())
+        self._tell_of_unproven(engine, recorder.unproven.take(all_of_them=now_or_never))
         noted = list(recorder.take().items())
         for begin in range(0, len(noted), _BATCH):
             batch = dict(noted[begin : begin + _BATCH])
@@ -210,6 +227,17 @@ class UsageWriter(threading.Thread):
             return
         for failure in failures:
             self._runtime.usage.note_failures("api_key", *failure)
+
+    def _tell_of_unproven(self, engine: Engine, repeated: dict[UnprovenRequest, Repetitions]) -> None:
+        if not repeated:
+            return
+        try:
+            with Session(engine) as db:
+                _tell_of_repetitions(UnitOfWork.begin(self._runtime, db, _SYSTEM), repeated)
+                db.commit()
+        except SQLAlchemyError as error:
+            log.warning("refused requests wait for the database: %s", type(error).__name__)
+            self._runtime.usage.unproven.give_back(repeated)
 
     def _write(self, engine: Engine, batch: dict[Subject, Noted], *, now_or_never: bool) -> dict[Subject, Noted]:
         try:

@@ -22,8 +22,10 @@ def gateway(make_gatepost: GatepostMaker) -> Gateway:
 
 def carriers_refused(gateway: Gateway) -> list[str]:
     """Where keys were found, as the audit log has it; no key stands in it."""
+    gateway.gatepost.clock.advance(60)
+    gateway.flush_usage()
     rows = gateway.gatepost.audit_rows("api_key.carrier.refused")
-    return [str(row.details["carrier"]) for row in rows]
+    return [str(row.details["carrier"]) for row in rows for _ in range(int(row.details.get("count", 1)))]
 
 
 def is_refused(answer: TestResponse) -> bool:
@@ -111,6 +113,18 @@ def test_key_in_the_body_opens_nothing(gateway: Gateway) -> None:
         organizations = {"path": "/v1/organizations", "method": "POST"}
         assert is_refused(gateway.ask(None, data={name: key}, **organizations))
         assert is_refused(gateway.ask(None, json={name: key}, **organizations))
+
+
+@pytest.mark.spec("K-13")
+def test_flood_of_keys_in_the_wrong_place_leaves_two_rows_a_minute(gateway: Gateway) -> None:
+    _, key = gateway.key()
+    for _ in range(50):
+        assert is_refused(gateway.ask(None, headers={"Cookie": f"a={key}"}))
+    assert len(gateway.gatepost.audit_rows("api_key.carrier.refused")) == 1
+    assert carriers_refused(gateway) == ["cookie"] * 50
+    rows = gateway.gatepost.audit_rows("api_key.carrier.refused")
+    assert [row.details.get("count") for row in rows] == [None, 49]
+    assert {row.ip for row in rows} == {"127.0.0.1"}
 
 
 @pytest.mark.spec("K-13", "K-04")

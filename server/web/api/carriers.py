@@ -11,10 +11,10 @@ import binascii
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from server.domain import audit_log
 from server.domain.api_key_verification import looks_like_api_key
 from server.domain.audit_events import AuditEvent
 from server.domain.unit_of_work import UnitOfWork
+from server.domain.usage_writing import record_unproven
 from server.infra.database import commit_before_raising
 from server.web.api.error_answers import Refusal
 
@@ -68,7 +68,7 @@ def _challenge(work: UnitOfWork) -> dict[str, str]:
 
 
 def _note(work: UnitOfWork, operation: str, carrier: str) -> None:
-    audit_log.record_soon(work, AuditEvent.API_KEY_CARRIER_REFUSED, carrier=carrier, operation=operation)
+    record_unproven(work, AuditEvent.API_KEY_CARRIER_REFUSED, carrier=carrier, operation=operation)
     if work.is_in_transaction:
         commit_before_raising(work.db)
 

@@ -13,12 +13,12 @@ from typing import Any, Final
 from flask import Response, request
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from server.domain import audit_log
 from server.domain.audit_events import AuditEvent
 from server.domain.errors import Conflict, Denied
 from server.domain.leak_report_signature import LeakReportKeysUnavailable
 from server.domain.leaked_keys import LeakedToken, Verdict, report_leaked_keys, use_leak_report
 from server.domain.unit_of_work import UnitOfWork
+from server.domain.usage_writing import record_unproven
 from server.infra.database import commit_before_raising
 from server.web.api.error_answers import Refusal
 from server.web.api.operation import Operation
@@ -86,7 +86,7 @@ def _tokens_of(body: bytes) -> list[LeakedToken]:
 def _refused(work: UnitOfWork, status: int, error: Exception) -> Refusal:
     """The refusal, and the row that it leaves."""
     work.db.rollback()
-    audit_log.record_soon(work, AuditEvent.LEAK_REPORT_REFUSED, reason=str(error))
+    record_unproven(work, AuditEvent.LEAK_REPORT_REFUSED, reason=str(error))
     commit_before_raising(work.db)
     return Refusal(status, str(error))
 
