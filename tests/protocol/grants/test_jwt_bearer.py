@@ -111,7 +111,7 @@ def test_one_answer_is_given_for_every_assertion_that_does_not_hold_and_each_is_
         makers.token(aud="https://other.example"),
         makers.token(exp=now - 60, iat=now - 120),
         makers.token(exp=now + 3601),
-        makers.token(sub="usr_x"),
+        *(makers.token(sub=sub) for sub in ("usr_x", " usr_x", "usr_x ", "USR_x", "\u00a0key_x")),
         makers.token(scope="notes:write"),
     ]
     for number, token in enumerate(wrong, 1):
