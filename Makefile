@@ -8,7 +8,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --quiet --generate-hashes --univers
 .DEFAULT_GOAL := help
 TRUST := trust-races trust-naive trust-replays trust-losses trust-contention trust-kills trust-failpoints trust-matrix \
 	trust-rotations trust-openid trust-logout trust-redirects trust-malformed trust-machine trust-outage trust-disk \
-	trust-cuts trust-restarts trust-keys
+	trust-cuts trust-restarts trust-keys trust-openapi
 
 .PHONY: help install dev test test-all lint format types contracts docs check bench growth mutation trust $(TRUST) trust-page \
 	lock screenshots wheel clean
@@ -121,6 +121,9 @@ trust-restarts: install ## Restart three servers behind nginx 50 times under loa
 trust-keys: install ## Make and revoke a million API keys, and time refusals against each other
 	$(BIN)/python -m tests.properties keys
 	$(BIN)/python -m tests.properties keys --postgres
+
+trust-openapi: install ## Ask for everything that the OpenAPI document describes, as three callers, 15 ways each
+	OPENAPI_EXAMPLES=15 $(BIN)/python -m pytest -q -m "" tests/properties/test_openapi.py
 
 trust-page: install ## Write docs/trust.md from what the runs have recorded
 	$(BIN)/python -m tests.races.report
