@@ -87,6 +87,7 @@ trust-failpoints: install ## Kill a process at every point of a token request
 
 trust-matrix: install ## Disable, revoke and retire everything; see each path die on three servers
 	$(BIN)/python -m tests.races.matrix --record
+	$(BIN)/python -m tests.races.organization_matrix --record
 
 trust-rotations: install ## 100 scheduled rotations in simulated time; three processes that rotate at once, 50 times
 	$(BIN)/python -m tests.races.rotations --rotations 100 --rounds 50 --record
