@@ -38,8 +38,9 @@ Whoever asks for something in an organization passes these gates, in this order:
 Nobody gives more than they have: a key or client gets no permission that its maker lacks, an invitation or a role no
 more than whoever gives it may do, and a key made with a key lives no longer than that one. An application lives for
 ever, so nothing that proves one is made with a key that ends; its own token may in the organization no more than
-whoever made it may now, and nothing when they are gone. What an operator made is bounded by nobody's role. Taking away
-(to disable, delete, revoke or end) is open to whoever may write; only what has special rights from the operator stays."""
+whoever made it may now, and nothing when they are gone. What an operator made is bounded by nobody's role. Taking
+away (to disable, delete, revoke or end) is open to whoever may write; only what has special rights from the operator
+stays."""
 
 PERMISSIONS = """
 ## Permissions and roles
