@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from flask import Flask
+from werkzeug.routing import Rule
 
 from server.config import Settings
 from server.web import health, static_files
@@ -76,11 +79,26 @@ PATH_INSERTED: tuple[tuple[str, str, View], ...] = (
 )
 
 
+class MatchedRule(Rule):
+    """A rule that paths are matched with and no URL is built from: ours are built from the configured issuer.
+
+    Werkzeug writes and compiles two functions for each rule that would build one, which is most of what starting takes.
+    """
+
+    def _compile_builder(self, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        return _never_built
+
+
+def _never_built(*_arguments: object, **_named: object) -> tuple[str, str]:
+    raise NotImplementedError("URLs are built from the configured issuer, never from the map")
+
+
 def register(app: Flask, settings: Settings) -> None:
     """Maps every path to its view.
 
     A path with odd slashes is not found: Werkzeug's redirects to the tidy one are 308s built from the Host header.
     """
+    app.url_rule_class = MatchedRule
     app.url_map.merge_slashes = app.url_map.strict_slashes = False
     for path, endpoint, methods, view in (*URLS, *API):
         app.add_url_rule(settings.issuer_path + path, endpoint, view, methods=methods)
