@@ -30,7 +30,6 @@ def upgrade() -> None:
     _add_client_columns()
     for name in ("organization_id", "environment"):
         op.add_column("audit_events", sa.Column(name, sa.String(), nullable=True))
-    op.create_index(op.f("ix_audit_events_organization_id_at"), "audit_events", ["organization_id", "at"])
 
 
 def _text(name: str, *, nullable: bool = False) -> sa.Column[str]:
@@ -201,7 +200,6 @@ def _add_client_columns() -> None:
     references = f"CONSTRAINT {constraint} REFERENCES organizations (id) ON DELETE CASCADE"
     op.execute(f"ALTER TABLE clients ADD COLUMN organization_id VARCHAR {references}")
     op.add_column("clients", _text("created_by", nullable=True))
-    _index("clients", "organization_id", "created_by")
     op.add_column("clients", sa.Column("environment", sa.String(), nullable=False, server_default="live"))
     op.add_column("clients", sa.Column("jwt_authentication", sa.Boolean(), nullable=False, server_default=sa.false()))
     op.add_column("clients", sa.Column("access_token_claims", sa.String(), nullable=False, server_default="lean"))
@@ -217,11 +215,8 @@ def _add_client_columns() -> None:
 
 def downgrade() -> None:
     """Forgets all of it."""
-    op.drop_index(op.f("ix_audit_events_organization_id_at"), "audit_events")
     for name in ("organization_id", "environment"):
         op.drop_column("audit_events", name)
-    for column in ("organization_id", "created_by"):
-        op.drop_index(op.f(f"ix_clients_{column}"), "clients")
     for name in ("organization_id", "created_by", "environment", "jwt_authentication", "access_token_claims"):
         op.drop_column("clients", name)
     for table in _TABLES:

@@ -85,4 +85,3 @@ class AuditEvent(StrEnum):
     API_KEYS_REVOKED = "api_keys.revoked"
     API_KEY_CARRIER_REFUSED = "api_key.carrier.refused"
     API_REQUEST_REFUSED = "api.request.refused"
-    CLIENT_LOGO_REMOVED = "client.logo.removed"

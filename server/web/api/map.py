@@ -21,9 +21,9 @@ URLS: Final[tuple[tuple[str, str, tuple[str, ...], View], ...]] = (
     # Envoy puts the path that it was asked for behind ours.
     ("/verify/<path:below>", "api.verify_below", _EVERY_METHOD, verify.verify),
     ("/verify.test/", "api.verify_test", _EVERY_METHOD, verify.verify),
-    ("/verify.test/<path:below>", "api.verify_test", _EVERY_METHOD, verify.verify),
+    ("/verify.test/<path:below>", "api.verify_test_below", _EVERY_METHOD, verify.verify),
     ("/verify.any/", "api.verify_any", _EVERY_METHOD, verify.verify),
-    ("/verify.any/<path:below>", "api.verify_any", _EVERY_METHOD, verify.verify),
+    ("/verify.any/<path:below>", "api.verify_any_below", _EVERY_METHOD, verify.verify),
     ("/openapi.json", "api.openapi_document", _GET, openapi_document),
     ("/reference", "api.reference", _GET, show_reference),
 )

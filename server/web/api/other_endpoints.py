@@ -35,6 +35,11 @@ _REGISTRATION: Final = "Client registration"
 _PAGES: Final = "Pages"
 _HEALTH: Final = "Health"
 
+
+def _verification(summary: str) -> OtherEndpoint:
+    return OtherEndpoint(summary, "Verification", statuses=(200, 400, 401, 403, 429))
+
+
 MACHINE_ENDPOINTS: Final[dict[str, OtherEndpoint]] = {
     "oauth.token": OtherEndpoint(
         "Get tokens (RFC 6749 §3.2)", _OAUTH, statuses=(200, 400, 401), required=1,
@@ -90,15 +95,11 @@ MACHINE_ENDPOINTS: Final[dict[str, OtherEndpoint]] = {
     "oauth.readyz_at_root": OtherEndpoint("Whether it can serve", _HEALTH, statuses=(200, 503)),
     "api.openapi_document": OtherEndpoint("This document", _DISCOVERY, statuses=(200,)),
     "api.reference": OtherEndpoint("This document for people", _DISCOVERY, "text/html", statuses=(200,)),
-    "api.verify_below": OtherEndpoint(
-        "Verify a credential for a gateway that appends the path", "Verification", statuses=(200, 400, 401, 403, 429)
-    ),
-    "api.verify_test": OtherEndpoint(
-        "The same, for test credentials alone", "Verification", statuses=(200, 400, 401, 403, 429)
-    ),
-    "api.verify_any": OtherEndpoint(
-        "The same, for credentials of both environments", "Verification", statuses=(200, 400, 401, 403, 429)
-    ),
+    "api.verify_below": _verification("Verify a credential for a gateway that appends the path"),
+    "api.verify_test": _verification("The same, for test credentials alone"),
+    "api.verify_test_below": _verification("The same, for test credentials and a gateway that appends the path"),
+    "api.verify_any": _verification("The same, for credentials of both environments"),
+    "api.verify_any_below": _verification("The same, for both environments and a gateway that appends the path"),
     "static_file": OtherEndpoint("Styles, scripts and pictures of the pages", _PAGES, "*/*", statuses=(200, 404)),
 }  # fmt: skip
 
