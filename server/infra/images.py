@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import io
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from PIL import Image, ImageOps
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 #: What is opened; no SVG, which is a document with scripts, and no format whose decoder is rarely looked at.
 _FORMATS: Final = ("PNG", "JPEG", "GIF", "WEBP")
@@ -26,24 +28,25 @@ def redraw_as_png(file: bytes, side: int) -> bytes:
     Raises:
         ImageRefused: before anything is unpacked, where the picture is too large.
     """
+    # Not at the top: they take megabytes of each worker, and few requests bring a picture.
+    pillow, operations = importlib.import_module("PIL.Image"), importlib.import_module("PIL.ImageOps")
     try:
-        with Image.open(io.BytesIO(file), formats=_FORMATS) as picture:
+        with pillow.open(io.BytesIO(file), formats=_FORMATS) as picture:
             if max(picture.size) > _LARGEST_SIDE:
                 raise ImageRefused(f"The picture is too large: at most {_LARGEST_SIDE} pixels wide and high.")
-            upright = ImageOps.exif_transpose(picture).convert("RGBA")
+            upright = operations.exif_transpose(picture).convert("RGBA")
     except ImageRefused:
         raise
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except (pillow.DecompressionBombError, pillow.DecompressionBombWarning) as error:
         raise ImageRefused(f"The picture is too large: at most {_LARGEST_SIDE} pixels wide and high.") from error
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, MemoryError) as error:
         # What Pillow raises for damaged files; which of them is a matter of where the damage is.
         raise ImageRefused(_NOT_ONE) from error
-    upright.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    return _as_png(upright)
+    upright.thumbnail((side, side), pillow.Resampling.LANCZOS, reducing_gap=3.0)
+    return _as_png(pillow.new("RGBA", upright.size), upright)
 
 
-def _as_png(picture: Image.Image) -> bytes:
-    clean = Image.new("RGBA", picture.size)
+def _as_png(clean: Image, picture: Image) -> bytes:
     clean.paste(picture)
     is_opaque = clean.getchannel("A").getextrema() == (255, 255)
     file = io.BytesIO()
