@@ -11,8 +11,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import cache
 from html import unescape
 from pathlib import Path
 
@@ -36,14 +38,6 @@ CALLBACKS = {
     "spa": "http://localhost:9/it's%20here?and=$(this)&that;",
     "native": "com.example.app:/back",
 }
-
-
-@pytest.fixture(scope="module")
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    scopes = {"GATEPOST_SCOPES": json.dumps({"orders:read": "Read your orders"})}
-    directory = tmp_path_factory.mktemp("quick-starts")
-    with start_server(directory, "serve", issuer_path=request.param, settings=scopes) as running:
-        yield running
 
 
 @dataclass
@@ -77,16 +71,36 @@ class Developer:
         return name[1], unescape(code[1])
 
 
-@pytest.fixture
-def developer(server: Server) -> Developer:
+@pytest.fixture(scope="module")
+def developer_at(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Developer]]:
+    """The developer of one deployment for each issuer path, started when it is first asked for."""
+    scopes = {"GATEPOST_SCOPES": json.dumps({"orders:read": "Read your orders"})}
+    with ExitStack() as running:
+
+        @cache
+        def find(issuer_path: str) -> Developer:
+            directory = tmp_path_factory.mktemp("quick-starts")
+            server = start_server(directory, "serve", issuer_path=issuer_path, settings=scopes)
+            return signed_in(running.enter_context(server))
+
+        yield find
+
+
+def signed_in(server: Server) -> Developer:
+    """Somebody with an organization, at its dashboard."""
     account = create_account(server)
-    slug = server.run_json("organizations", "create", f"Works of {account.email}", "--owner", account.email)["slug"]
+    slug = server.run_json("organizations", "create", "Works", "--owner", account.email)["slug"]
     browser = requests.Session()
     home = server.url(f"/dashboard/{slug}/live")
     page = browser.get(home)
     data = {**dict(forms_of(page.text)[0].hidden()), "username": account.email, "password": account.password}
     assert browser.post(server.url("/login"), data=data).url == home
     return Developer(server, account, browser, home)
+
+
+@pytest.fixture
+def developer(developer_at: Callable[[str], Developer], issuer_path: str) -> Developer:
+    return developer_at(issuer_path)
 
 
 def command(language: str, file: Path) -> list[str]:
@@ -121,7 +135,7 @@ def last_line(process: subprocess.Popen[str], typed: str = "") -> str:
     return output.strip().splitlines()[-1]
 
 
-@pytest.mark.parametrize(("server", "language"), EVERYWHERE, indirect=["server"])
+@pytest.mark.parametrize(("issuer_path", "language"), EVERYWHERE)
 @pytest.mark.parametrize("method", SENDING)
 def test_machine_gets_a_token_for_itself(developer: Developer, tmp_path: Path, language: str, method: str) -> None:
     client_id, secret = developer.register("machine", permissions="orders:read", token_endpoint_auth_method=method)
@@ -141,7 +155,7 @@ def answer_of(developer: Developer, process: subprocess.Popen[str], redirect_uri
     return developer.account.at_a_browser().walk(address, redirect_uri).url
 
 
-@pytest.mark.parametrize(("server", "language"), EVERYWHERE, indirect=["server"])
+@pytest.mark.parametrize(("issuer_path", "language"), EVERYWHERE)
 @pytest.mark.parametrize("kind", ["web", "web-post", "spa", "native"])
 def test_person_signs_in(developer: Developer, tmp_path: Path, language: str, kind: str) -> None:
     fields = {"token_endpoint_auth_method": "client_secret_post"} if kind == "web-post" else {}
@@ -156,7 +170,7 @@ def test_person_signs_in(developer: Developer, tmp_path: Path, language: str, ki
     assert (told["sub"], told["email"]) == (developer.account.subject, developer.account.email)
 
 
-@pytest.mark.parametrize(("server", "language"), AT_ROOT, indirect=["server"])
+@pytest.mark.parametrize(("issuer_path", "language"), AT_ROOT)
 def test_program_stops_when_the_answer_is_another_requests(developer: Developer, tmp_path: Path, language: str) -> None:
     client_id, _ = developer.register("spa", permissions="openid", redirect_uris=CALLBACKS["web"])
     name, code = developer.program(client_id, language)
@@ -168,7 +182,7 @@ def test_program_stops_when_the_answer_is_another_requests(developer: Developer,
     assert "another request" in output + errors or "not ours" in output + errors
 
 
-@pytest.mark.parametrize(("server", "language"), AT_ROOT, indirect=["server"])
+@pytest.mark.parametrize(("issuer_path", "language"), AT_ROOT)
 def test_application_without_openid_gets_its_token(developer: Developer, tmp_path: Path, language: str) -> None:
     client_id, _ = developer.register("spa", permissions="orders:read", redirect_uris=CALLBACKS["web"])
     name, code = developer.program(client_id, language)
