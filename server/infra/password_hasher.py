@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from base64 import b64encode
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import Empty, SimpleQueue
@@ -12,6 +13,7 @@ from typing import Any, Final, TypeVar
 
 from argon2 import PasswordHasher as Argon2Hasher
 from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.low_level import ARGON2_VERSION
 
 from server.config import Settings
 from server.infra import memory
@@ -40,7 +42,7 @@ class PasswordHasher:
             parallelism=settings.argon2_parallelism,
         )
         self._thread = _HashingThread()
-        self._decoy = self._argon2.hash("a password nobody has")
+        self._decoy = _decoy(self._argon2)
 
     def hash(self, password: str) -> str:
         """The encoded argon2id hash of `password`."""
@@ -62,6 +64,13 @@ class PasswordHasher:
         running = self._thread.submit(job)
         with stepping_aside():
             return running.result()
+
+
+def _decoy(argon2: Argon2Hasher) -> str:
+    """An encoded hash that no password has: it is random. Nothing was hashed for it, which would take megabytes."""
+    salt, digest = (b64encode(os.urandom(size)).rstrip(b"=").decode() for size in (argon2.salt_len, argon2.hash_len))
+    cost = f"m={argon2.memory_cost},t={argon2.time_cost},p={argon2.parallelism}"
+    return f"$argon2id$v={ARGON2_VERSION}${cost}${salt}${digest}"
 
 
 class _HashingThread:

@@ -10,6 +10,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from argon2 import PasswordHasher as Argon2Hasher
+from argon2 import extract_parameters
+from argon2.exceptions import VerifyMismatchError
 
 from server.config import Settings
 from server.infra.password_hasher import PasswordHasher
@@ -49,7 +52,25 @@ def test_password_verifies_against_its_own_hash_alone() -> None:
 def test_nothing_verifies_when_there_is_no_hash() -> None:
     subject = hasher()
     assert not subject.verify(None, "correct horse")
-    assert not subject.verify(None, "a password nobody has")
+    assert not subject.verify(None, "")
+
+
+@pytest.mark.spec("P-07")
+def test_decoy_is_a_hash_like_any_other_though_nothing_was_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[str] = []
+    monkeypatch.setattr(Argon2Hasher, "hash", lambda self, password: hashed.append(password))
+    subjects = [hasher(argon2_time_cost=2, argon2_memory_kib=9000, argon2_parallelism=2) for _ in range(2)]
+    monkeypatch.undo()
+    assert hashed == []
+    decoys = [subject._decoy for subject in subjects]
+    assert len(set(decoys)) == 2, "whoever knows one deployment's knows no other's"
+    real = subjects[0].hash("correct horse")
+    for subject, decoy in zip(subjects, decoys, strict=True):
+        assert extract_parameters(decoy) == extract_parameters(real)
+        assert [len(part) for part in decoy.split("$")] == [len(part) for part in real.split("$")]
+        assert not subject.needs_rehash(decoy)
+        with pytest.raises(VerifyMismatchError):
+            subject._argon2.verify(decoy, "correct horse")
 
 
 @pytest.mark.spec("P-07")
