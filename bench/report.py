@@ -82,7 +82,7 @@ _PACKAGES = (
 REQUESTS, GROWTH = 0, 1
 """The chapters of the page, each written by a command of its own."""
 
-_BETWEEN = "\n<!-- What follows was written by another run. -->\n\n"
+_BETWEEN = "<!-- What follows was written by another run. -->"
 _OURS = (GATEPOST_SQLITE, GATEPOST_POSTGRES)
 _FLOORS = (SERVER, RAW_POSTGRES, RAW_SQLITE)
 
@@ -131,10 +131,11 @@ def write(text: str, page: Path | None, *, chapter: int) -> None:
     if page is None:
         print(text)
         return
-    chapters = page.read_text(encoding="utf-8").split(_BETWEEN) if page.exists() else []
-    chapters = (chapters + [""] * 2)[:2]
-    chapters[chapter] = text
-    page.write_text(_BETWEEN.join(chapters).rstrip() + "\n", encoding="utf-8")
+    written = page.read_text(encoding="utf-8") if page.exists() else ""
+    first, _, second = (part.strip() for part in written.partition(_BETWEEN))
+    chapters = [first, second]
+    chapters[chapter] = text.strip()
+    page.write_text(f"\n\n{_BETWEEN}\n\n".join(chapters).strip() + "\n", encoding="utf-8")
 
 
 def _how_to_read(plan: Plan) -> str:

@@ -3,6 +3,7 @@
 A test without a group's marker may not open a network connection: a plain `pytest` needs nothing but Python.
 """
 
+import os
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -18,6 +19,13 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext
 
 GROUPS = frozenset({"postgres", "browser", "interop", "race", "slow", "wheel"})
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """All cores for a plain `pytest`; who names files, tests or groups has them run in this process, one by one."""
+    names_no_file = config.args_source is pytest.Config.ArgsSource.TESTPATHS
+    names_no_group = config.option.markexpr in config.getini("addopts")
+    return os.cpu_count() or 1 if names_no_file and names_no_group and not config.option.keyword else 0
 
 
 @pytest.fixture(autouse=True)

@@ -190,11 +190,17 @@ def test_command_in_the_report_names_no_file_of_the_machine(tmp_path: Path) -> N
 
 def test_each_chapter_leaves_the_other_as_it_was(tmp_path: Path) -> None:
     page = tmp_path / "performance.md"
-    for chapter, text in ((report.GROWTH, "grows\n"), (report.REQUESTS, "old\n"), (report.REQUESTS, "new\n")):
+    for chapter, text in (
+        (report.REQUESTS, "older\n"),
+        (report.GROWTH, "grows\n"),
+        (report.REQUESTS, "old\n"),
+        (report.REQUESTS, "new\n"),
+    ):
         report.write(text, page, chapter=chapter)
     assert page.read_text().startswith("new\n")
     assert page.read_text().endswith("grows\n")
     assert "old" not in page.read_text()
+    assert page.read_text().count("another run") == 1
 
 
 def test_growth_is_of_both_servers_together() -> None:
