@@ -22,7 +22,7 @@ from server.config import Settings
 from server.domain import clients, signing_keys, users
 from server.domain.key_rotation import remove_retired_keys
 from server.domain.unit_of_work import UnitOfWork
-from server.infra import draining, memory
+from server.infra import draining, listening, memory
 from server.infra.jose import SIGNING_ALGORITHMS
 from server.infra.migrations import current_revision, newest_revision, serves
 from server.infra.ports import is_free, split_bind
@@ -31,6 +31,8 @@ from server.infra.ports import is_free, split_bind
 _TARGET = "server.app:create_serving_app"
 #: From SIGTERM to the end, whatever clients do.
 _END_SECONDS = 30
+#: At the end of the announced time no new connection is taken, so that none waits unserved when the listener closes.
+_REFUSING_SECONDS = 0.1
 #: Threads that wait for slow clients; the application itself runs one request at a time (`web/one_at_a_time.py`).
 _CONNECTIONS = 256
 _HEADER_TIMEOUT_MS = 10_000
@@ -134,13 +136,23 @@ def _run(settings: Settings, host: str, port: int) -> None:
         workers_kill_timeout=_END_SECONDS - settings.drain_seconds,
         respawn_failed_workers=True,
         log_level=LogLevels.error,
-    ).drain_for(settings.drain_seconds).serve(target_loader=partial(_load_application, flag))
+    ).drain_for(settings.drain_seconds).serve(
+        target_loader=partial(_load_application, flag, port, settings.drain_seconds)
+    )
 
 
-def _load_application(flag: draining.Flag, target: str) -> Callable[..., Any]:
+def _load_application(flag: draining.Flag, port: int, drain_seconds: int, target: str) -> Callable[..., Any]:
     draining.adopt(flag)
     application: Callable[..., Any] = pkgutil.resolve_name(target)()
+    if drain_seconds:
+        patience = drain_seconds - _REFUSING_SECONDS
+        threading.Thread(target=_refuse_at_the_end, args=(port, patience), name="last-connections", daemon=True).start()
     return application
+
+
+def _refuse_at_the_end(port: int, patience: float) -> None:
+    draining.wait(patience)
+    listening.refuse_new_connections(port)
 
 
 class DrainingServer(MPServer):

@@ -135,7 +135,6 @@ class Nginx:
         self._directory = directory
         self._port = port
         self._upstreams = upstreams
-        self._down: set[int] = set()
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Nginx:
@@ -151,39 +150,11 @@ class Nginx:
             self._process.terminate()
             self._process.wait(20)
 
-    def take_out(self, port: int) -> None:
-        """Sends no new requests to the server on `port`; those under way finish."""
-        self._down.add(port)
-        self._reload()
-
-    def put_back(self, port: int) -> None:
-        """Sends requests there again."""
-        self._down.discard(port)
-        self._reload()
-
     def _command(self, *arguments: str) -> list[str]:
         return [self._program, "-p", str(self._directory), "-c", "nginx.conf", "-e", "error.log", *arguments]
 
-    def _reload(self) -> None:
-        self._write()
-        assert self._process is not None
-        before = self._worker_ids()
-        self._process.send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + 10
-        # New workers have taken over once there are others than before.
-        while not self._worker_ids() - before and time.monotonic() < deadline:
-            time.sleep(0.02)
-
-    def _worker_ids(self) -> set[str]:
-        assert self._process is not None
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
-        return set(children.read_text().split())
-
     def _write(self) -> None:
-        servers = "\n".join(
-            f"    server 127.0.0.1:{port} fail_timeout=1s{' down' if port in self._down else ''};"
-            for port in self._upstreams
-        )
+        servers = "\n".join(f"    server 127.0.0.1:{port} fail_timeout=1s;" for port in self._upstreams)
         listed = r"(?m)^(?:    server 127\.0\.0\.1:\d+ fail_timeout=1s;\n)+"
         site, replaced = re.subn(listed, f"{servers}\n", documented_nginx(), count=1)
         assert replaced

@@ -41,3 +41,26 @@ def test_worker_sees_what_the_main_process_announced(method: str) -> None:
     announced.set()
     assert seen.get() is True
     worker.join(20)
+
+
+def test_wait_is_over_so_long_after_the_announcement(monkeypatch: pytest.MonkeyPatch) -> None:
+    draining.make_flag()
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        draining.announce()
+
+    monkeypatch.setattr(draining.time, "sleep", sleep)
+    draining.wait(2.0)
+    assert len(slept) == 2, "until it was announced, and then the rest"
+    assert 0 < slept[1] <= 2.0
+
+
+def test_wait_is_over_at_once_when_the_time_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    draining.make_flag()
+    draining.announce()
+    slept: list[float] = []
+    monkeypatch.setattr(draining.time, "sleep", slept.append)
+    draining.wait(0.0)
+    assert slept == [0.0]
