@@ -175,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         report = run(Path(folder), cluster.create_database(), options.cuts)
     print("\n".join(report.faults))
     figures = {"cuts": report.cuts, "answered 503": report.unavailable, "broken promises": len(report.faults)}
-    keep("ambiguous_commits", PROMISE, figures, "python -m tests.faults.ambiguous_commits")
+    keep("ambiguous-commits", PROMISE, figures, "python -m tests.faults.ambiguous_commits")
     return 1 if report.faults else 0
 
 

@@ -329,7 +329,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             with postgres_cluster() as cluster:
                 report = sign_all_out(Path(folder), chosen.people, cluster.create_database())
     command = f"python -m tests.faults.backchannel_logout --people {chosen.people}"
-    keep("backchannel_logout", PROMISE, report.figures(), command)
+    keep("backchannel-logout", PROMISE, report.figures(), command)
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             drain_seconds=options.drain_seconds,
         )
     print(report)
-    keep("rolling_restarts", PROMISE, report.figures, "make trust-restarts")
+    keep("rolling-restarts", PROMISE, report.figures, "make trust-restarts")
     return 1 if report.failed else 0
 
 

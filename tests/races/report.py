@@ -139,9 +139,10 @@ PROMISES: tuple[Promise, ...] = (
     Promise(
         "Disabled is disabled",
         "INV-10, INV-11",
-        "User, client, secret, session, grants, signing key: one second after the change is committed, every path that "
-        "hangs on it is dead on every process; enabling again revives nothing that was spent or revoked.",
-        ("matrix",),
+        "User, membership, organization, client, secret, API key, session, grants, signing key: one second after the "
+        "change is committed, every path that hangs on it is dead on every process; enabling again revives nothing that "
+        "was spent or revoked.",
+        ("matrix", "organization-matrix"),
         "make trust-matrix",
     ),
     Promise(
@@ -158,7 +159,7 @@ PROMISES: tuple[Promise, ...] = (
         "R-38",
         "Of twenty apps some are dead, some refuse, some are out of order: every one that answers hears within a "
         "minute, the page waits for none of them, and killing whoever sends loses nothing.",
-        ("backchannel_logout",),
+        ("backchannel-logout",),
         "make trust-logout",
     ),
 )
