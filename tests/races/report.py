@@ -140,8 +140,8 @@ PROMISES: tuple[Promise, ...] = (
         "Disabled is disabled",
         "INV-10, INV-11",
         "User, membership, organization, client, secret, API key, session, grants, signing key: one second after the "
-        "change is committed, every path that hangs on it is dead on every process; enabling again revives nothing that "
-        "was spent or revoked.",
+        "change is committed, every path that hangs on it is dead on every process; enabling again revives nothing "
+        "that was spent or revoked.",
         ("matrix", "organization-matrix"),
         "make trust-matrix",
     ),
