@@ -32,8 +32,8 @@ from server.domain.audit_events import AuditEvent
 from server.domain.audit_records import AuditRecord
 from server.domain.grants import Grant
 from server.domain.unit_of_work import UnitOfWork
-from server.infra.autocommit import Rows
 from server.infra.database import table_of
+from server.infra.prepared import Rows
 
 Execute: TypeAlias = Callable[[Executable, Mapping[str, Any]], Rows]
 #: The spent row's columns as the UPDATE returns them.

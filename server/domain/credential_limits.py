@@ -18,8 +18,8 @@ from sqlalchemy.orm import Mapped, mapped_column
 from server.domain.errors import TooMany
 from server.domain.policy.lockout import Budget
 from server.domain.unit_of_work import UnitOfWork
-from server.infra.autocommit import Rows
 from server.infra.database import Base, UtcDateTime, commit_attempt
+from server.infra.prepared import Rows
 from server.infra.turns import stepping_aside
 
 WINDOW_SECONDS: Final = 60

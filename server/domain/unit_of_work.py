@@ -14,7 +14,7 @@ from server.domain.actor import Actor, ActorKind
 from server.domain.audit_queue import AuditQueue
 from server.domain.leak_report_signature import LeakReportKeys
 from server.domain.usage_recorder import UsageRecorder
-from server.infra.autocommit import Autocommit, Rows
+from server.infra.autocommit import Autocommit
 from server.infra.clock import Clock, SystemClock
 from server.infra.database import DatabaseSession, is_in_transaction
 from server.infra.jose import SigningKey
@@ -22,6 +22,7 @@ from server.infra.keyring import Keyring, load_keyring
 from server.infra.metrics import Metrics
 from server.infra.outbound_http import OutboundHttp
 from server.infra.password_hasher import PasswordHasher
+from server.infra.prepared import Rows
 from server.infra.rate_limiter import RateLimits, open_rate_limits
 from server.infra.registry_cache import RegistryCache, RegistryView
 from server.infra.remote_keys import RemoteKeys

@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, Final, TypeAlias, cast
+from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.sql import ClauseElement, Executable
+from sqlalchemy.sql import Executable
 
 from server.config import Settings
 from server.infra.database import REQUEST_PATIENCE, begin_writing, open_engine, outside_transactions
-
-#: What a statement returned: rows of values in the order it names them.
-Rows: TypeAlias = Sequence[Sequence[Any]]
+from server.infra.prepared import Prepared, Rows
 
 #: A statement that fails this soon on an old connection met a closed one: worth one new connection.
 _AT_ONCE_SECONDS: Final = 0.5
@@ -36,8 +34,7 @@ class Autocommit:
         self._connection: Connection | None = None
         #: The driver's own connection under it.
         self._driver_connection: Any = None
-        #: For PostgreSQL: each statement's text and the constants in it.
-        self._prepared: dict[Executable, tuple[str, dict[str, Any]]] = {}
+        self._prepared: dict[Executable, Prepared] = {}
         self._lock = threading.RLock()
 
     @property
@@ -70,25 +67,13 @@ class Autocommit:
         """
         with self._lock, self._given_up_on_fault():
             connection = self._open()
-            if connection.dialect.name == "postgresql":
-                return self._execute_by_driver(connection, statement, parameters)
-            result = connection.execute(statement, parameters)
-            return result.all() if result.returns_rows else ()
-
-    def _execute_by_driver(self, connection: Connection, statement: Executable, parameters: Mapping[str, Any]) -> Rows:
-        """Past SQLAlchemy, whose part of the work is larger than the driver's, which knows times and JSON by itself."""
-        prepared = self._prepared.get(statement)
-        if prepared is None:
-            clause = cast("ClauseElement", statement)
-            compiled = clause.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
-            prepared = self._prepared[statement] = (str(compiled), dict(compiled.params))
-        sql, constants = prepared
-        driver_connection: Any = connection.connection.driver_connection
-        try:
-            # Every statement that comes here returns rows; asking the cursor whether it did costs as much as the query.
-            return cast("Rows", driver_connection.execute(sql, {**constants, **parameters}).fetchall())
-        except connection.dialect.loaded_dbapi.Error as error:
-            raise self._as_sqlalchemy_has_it(connection, sql, error) from error
+            prepared = self._prepared.get(statement)
+            if prepared is None:
+                prepared = self._prepared[statement] = Prepared(statement, connection.dialect)
+            try:
+                return prepared.run(connection.connection.driver_connection, parameters)
+            except connection.dialect.loaded_dbapi.Error as error:
+                raise self._as_sqlalchemy_has_it(connection, prepared.sql, error) from error
 
     def _as_sqlalchemy_has_it(self, connection: Connection, sql: str, error: Exception) -> Exception:
         dialect = connection.dialect

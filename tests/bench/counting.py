@@ -13,6 +13,7 @@ from joserfc import jwk
 from sqlalchemy import Engine, event
 
 from server.infra import jose
+from tests.support.statements import watch_statements
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,9 @@ class Recorder:
     def __init__(self, engines: Iterable[Engine], monkeypatch: pytest.MonkeyPatch) -> None:
         self.seen: Counter[str] = Counter()
         self.statements: list[str] = []
+        engines = tuple(engines)
+        watch_statements(engines, self._on_statement, monkeypatch)
         for engine in engines:
-            event.listen(engine, "before_cursor_execute", self._on_statement)
             event.listen(engine, "commit", lambda _connection: self.seen.update(["commits"]))
         self._count_signatures(monkeypatch)
         for key_class in (jwk.RSAKey, jwk.ECKey, jwk.OKPKey):
@@ -52,7 +54,7 @@ class Recorder:
             **{name: self.seen[name] - before[name] for name in ("private_keys", "public_keys")},
         )
 
-    def _on_statement(self, _connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+    def _on_statement(self, statement: str) -> None:
         if statement == "COMMIT":
             self.seen["commits"] += 1
         elif not statement.startswith(("BEGIN", "PRAGMA")):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from sqlalchemy import event
 
 from server.config import ScopeSetting
 from server.domain.api_key_issuing import OPERATOR_MAKER, rotate_api_key
@@ -44,6 +42,7 @@ from tests.domain.api_key_factories import ADDRESS, any_gatepost, coming_from, m
 from tests.domain.factories import audited, last_audited, make_user
 from tests.support.application import Gatepost
 from tests.support.clock import FrozenClock
+from tests.support.statements import noted_statements
 
 __all__ = ["any_gatepost"]
 
@@ -61,21 +60,6 @@ def refusal(work: UnitOfWork, text: str, **options: bool) -> str | None:
     except KeyRefused as refused:
         return refused.reason
     return None
-
-
-@contextmanager
-def statements(gatepost: Gatepost) -> Iterator[list[str]]:
-    """The statements of whatever happens meanwhile, on either way to the database."""
-    seen: list[str] = []
-
-    def note(connection: object, cursor: object, statement: str, *rest: object) -> None:
-        seen.append(statement)
-
-    for engine in gatepost.engines:
-        event.listen(engine, "before_cursor_execute", note)
-    yield seen
-    for engine in gatepost.engines:
-        event.remove(engine, "before_cursor_execute", note)
 
 
 # How a key is found --------------------------------------------------------------------------------------------------
@@ -110,13 +94,13 @@ def test_key_costs_one_statement_and_none_when_its_checksum_is_wrong(gatepost: G
         key, text = make_api_key(work, organization, maker_of(work, organization, make_member(work, organization)))
     with gatepost.work() as work:
         verify_api_key(work, text)
-        with statements(gatepost) as seen:
+        with noted_statements(gatepost.engines) as seen:
             assert verify_api_key(work, text).key.id == key.id
         assert len(seen) == 1, seen
         assert not work.is_in_transaction
         for place in range(len(text)):
             spoilt = text[:place] + ("x" if text[place] != "x" else "y") + text[place + 1 :]
-            with statements(gatepost) as seen:
+            with noted_statements(gatepost.engines) as seen:
                 assert refusal(work, spoilt) == "malformed"
             assert seen == []
     with gatepost.work() as work:
@@ -180,7 +164,7 @@ def test_key_is_refused_alike_whether_unknown_wrong_revoked_or_expired(gatepost:
         there = coming_from(work, ADDRESS)
         refusal(there, texts["unknown"])
         for text in texts.values():
-            with statements(gatepost) as seen:
+            with noted_statements(gatepost.engines) as seen:
                 assert refusal(there, text) == "unknown"
             # The same work: one SELECT that finds nothing.
             assert len(seen) == 1

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import delete, event, select
+from sqlalchemy import delete, select
 
 from server.config import Settings
 from server.domain.actor import Actor
@@ -21,6 +21,7 @@ from server.infra.migrations import upgrade
 from server.infra.rate_limiter import RateLimits
 from tests.support.application import Gatepost
 from tests.support.clock import FrozenClock
+from tests.support.statements import noted_statements
 
 
 @pytest.fixture
@@ -102,17 +103,11 @@ def test_raised_limit_counts_at_once(work: UnitOfWork) -> None:
 
 @pytest.mark.spec("K-15")
 def test_key_without_a_limit_costs_no_statement_and_one_that_is_used_up_none_either(work: UnitOfWork) -> None:
-    statements: list[str] = []
-
-    def note(*given: Any) -> None:
-        if not given[2].startswith(("BEGIN", "COMMIT", "PRAGMA")):
-            statements.append(given[2])
-
     passed(work, 4)
-    event.listen(work.runtime.autocommit.engine, "before_cursor_execute", note)
-    assert spend_request(work, "key_a", None) is None
-    assert passed(work, 10) == 0
-    assert statements == []
+    with noted_statements([work.runtime.autocommit.engine]) as statements:
+        assert spend_request(work, "key_a", None) is None
+        assert passed(work, 10) == 0
+    assert [each for each in statements if not each.startswith(("BEGIN", "COMMIT", "PRAGMA"))] == []
 
 
 def test_count_stands_when_the_request_is_rolled_back(work: UnitOfWork) -> None:

@@ -32,6 +32,7 @@ from tests.domain.api_key_factories import ADDRESS, any_gatepost, coming_from, m
 from tests.domain.factories import audited, last_audited, make_client
 from tests.support.application import Gatepost
 from tests.support.clock import FrozenClock
+from tests.support.statements import noted_statements
 
 __all__ = ["any_gatepost"]
 
@@ -161,10 +162,7 @@ def test_processes_that_write_at_once_write_once(any_gatepost: Gatepost) -> None
 def test_proof_writes_nothing_and_does_not_fail_when_nobody_writes(gatepost: Gatepost) -> None:
     with gatepost.work() as work:
         key, text = make_api_key(work, create_organization(work, "Acme"))
-    seen: list[str] = []
-    for engine in gatepost.engines:
-        event.listen(engine, "before_cursor_execute", lambda *given: seen.append(given[2]))
-    with gatepost.work() as work:
+    with noted_statements(gatepost.engines) as seen, gatepost.work() as work:
         for _ in range(100):
             verify_api_key(work, text)
     assert {statement.split()[0] for statement in seen} == {"SELECT"}

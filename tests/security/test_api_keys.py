@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Executable, event, inspect, text
+from sqlalchemy import inspect, text
 
 from server.domain import api_key_verification
 from server.domain.api_key_issuing import OPERATOR_MAKER, rotate_api_key
@@ -22,12 +21,12 @@ from server.domain.organizations import create_organization
 from server.domain.policy import api_key_format
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.usage_writing import flush_usage
-from server.infra.autocommit import Autocommit, Rows
 from server.infra.keyring import Keyring
 from tests.domain.api_key_factories import any_gatepost, coming_from, make_api_key, make_member, maker_of
 from tests.domain.factories import audited
 from tests.properties.api_keys import refused_texts
 from tests.support.application import Gatepost
+from tests.support.statements import watch_statements
 
 __all__ = ["any_gatepost"]
 
@@ -135,21 +134,12 @@ def test_refusals_take_the_same_statement_and_digests(any_gatepost: Gatepost, mo
     """`python -m tests.properties keys` compares times; what decides here is what is done."""
     texts = refused_texts(any_gatepost, each=3)
     done: list[str] = []
-    for engine in any_gatepost.engines:
-        event.listen(engine, "before_cursor_execute", lambda *given: done.append(given[2]))
+    watch_statements(any_gatepost.engines, done.append, monkeypatch)
 
     def counted(keyring: Keyring, pepper: str, presented: str) -> str:
         done.append(f"digest of {len(presented)} under {pepper}")
         return mac_of(keyring, pepper, presented)
 
-    execute = Autocommit._execute_by_driver
-
-    def noted(self: Autocommit, connection: Connection, statement: Executable, parameters: Mapping[str, Any]) -> Rows:
-        done.append(str(statement))
-        return execute(self, connection, statement, parameters)
-
-    # On PostgreSQL, past what the engine tells of.
-    monkeypatch.setattr(Autocommit, "_execute_by_driver", noted)
     monkeypatch.setattr(api_key_verification, "mac_of", counted)
     found = set()
     with any_gatepost.work() as work:

@@ -11,7 +11,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import event
 
 from server.domain import api_key_verification
 from server.domain.api_key_verification import verify_api_key
@@ -21,6 +20,7 @@ from server.infra import secrets
 from server.protocol import credentials
 from tests.support.deployment import GatepostMaker
 from tests.support.gateway import API_SCOPES, Gateway
+from tests.support.statements import watch_statements
 
 
 def _other_secret(text: str, public_id: str) -> str:
@@ -58,8 +58,7 @@ class Work:
     def __init__(self, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
         self.statements: list[str] = []
         self.digests = 0
-        for engine in gateway.gatepost.engines:
-            event.listen(engine, "before_cursor_execute", lambda *given: self.statements.append(given[2]))
+        watch_statements(gateway.gatepost.engines, self.statements.append, monkeypatch)
         mac_of = api_key_verification.mac_of
 
         def counted(*arguments: Any) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
-from sqlalchemy import event
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from werkzeug.exceptions import InternalServerError, default_exceptions
@@ -20,6 +19,7 @@ from server.web import urls
 from tests.support.application import Gatepost
 from tests.support.deployment import GatepostMaker
 from tests.support.flow import Flow, basic, flow_of, form_fields
+from tests.support.statements import each_statement, noted_statements
 
 MACHINE = [
     ("POST", "/oauth/token"),
@@ -387,18 +387,9 @@ def _cookie(browser: FlaskClient) -> str:
 def statements_of(gatepost: Gatepost, act: Any) -> int:
     """How many statements a request sends."""
 
-    count = 0
-
-    def note(*_: object) -> None:
-        nonlocal count
-        count += 1
-
-    for engine in gatepost.engines:
-        event.listen(engine, "before_cursor_execute", note)
-    act()
-    for engine in gatepost.engines:
-        event.remove(engine, "before_cursor_execute", note)
-    return count
+    with noted_statements(gatepost.engines) as seen:
+        act()
+    return len(seen)
 
 
 @pytest.mark.parametrize("what", ["redeem", "refresh", "login"])
@@ -438,11 +429,8 @@ def test_nothing_happened_and_a_retry_succeeds_when_any_one_statement_fails(
                 raise sql_error(OperationalError)
 
         before = len(gatepost.audit_rows())
-        for engine in gatepost.engines:
-            event.listen(engine, "before_cursor_execute", fail)
-        response = act()
-        for engine in gatepost.engines:
-            event.remove(engine, "before_cursor_execute", fail)
+        with each_statement(gatepost.engines, fail):
+            response = act()
         assert response.status_code == 503, (failing, response.text)
         assert len(gatepost.audit_rows()) == before
         again = act()

@@ -1,0 +1,71 @@
+"""A statement compiled once and handed to the driver itself: SQLAlchemy's part of running it costs more than its own.
+
+psycopg gives and takes times and JSON by itself. SQLite's driver does not: there the columns' types are asked, as
+SQLAlchemy asks them, what they make of a value on its way in and out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias, cast
+
+from sqlalchemy import Dialect
+from sqlalchemy.sql import ClauseElement, Executable
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.types import TypeEngine
+
+#: What a statement returned: rows of values in the order it names them.
+Rows: TypeAlias = Sequence[Sequence[Any]]
+_Conversion: TypeAlias = Callable[[Any], Any]
+
+
+class Prepared:
+    """The statement's text, the constants in it, and what becomes of its values."""
+
+    def __init__(self, statement: Executable, dialect: Dialect) -> None:
+        clause = cast("ClauseElement", statement)
+        compiled = clause.compile(dialect=dialect, compile_kwargs={"render_postcompile": True})
+        assert isinstance(compiled, SQLCompiler)  # narrows the type: DDL alone has another
+        self.sql = str(compiled)
+        self._constants = dict(compiled.params)
+        self._inputs: list[tuple[str, _Conversion | None]] | None = None
+        self._outputs: list[tuple[int, _Conversion]] = []
+        if compiled.positiontup is not None:
+            kinds = _kinds(compiled)
+            self._inputs = [(name, _into_database(kinds[name], dialect)) for name in compiled.positiontup]
+            conversions = (_out_of_database(column.type, dialect) for column in compiled._result_columns)
+            self._outputs = [(index, convert) for index, convert in enumerate(conversions) if convert is not None]
+
+    def run(self, driver_connection: Any, parameters: Mapping[str, Any]) -> Rows:
+        """The rows it returns; an error is the driver's own."""
+        values = {**self._constants, **parameters}
+        arguments: Any = values
+        if self._inputs is not None:
+            arguments = [values[name] if convert is None else convert(values[name]) for name, convert in self._inputs]
+        # psycopg refuses to fetch what a statement does not return; asking whether it did costs as much as the query.
+        rows: Rows = driver_connection.execute(self.sql, arguments).fetchall()
+        return [self._converted(row) for row in rows] if self._outputs else rows
+
+    def _converted(self, row: Sequence[Any]) -> Sequence[Any]:
+        values = list(row)
+        for index, convert in self._outputs:
+            values[index] = convert(values[index])
+        return values
+
+
+def _kinds(compiled: SQLCompiler) -> dict[str, TypeEngine[Any]]:
+    """The type of each parameter; one that stands for a list was replaced by its elements, which are numbered."""
+    kinds = {}
+    for name, bind in compiled.binds.items():
+        kinds[name] = bind.type
+        if bind.expanding:
+            kinds.update({f"{name}_{number}": bind.type for number in range(1, len(bind.effective_value or ()) + 1)})
+    return kinds
+
+
+def _into_database(kind: TypeEngine[Any], dialect: Dialect) -> _Conversion | None:
+    return kind.dialect_impl(dialect).bind_processor(dialect)
+
+
+def _out_of_database(kind: TypeEngine[Any], dialect: Dialect) -> _Conversion | None:
+    return kind.dialect_impl(dialect).result_processor(dialect, None)
