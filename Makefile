@@ -117,7 +117,7 @@ trust-cuts: install ## Cut the database off during COMMIT, 1,000 times
 	$(BIN)/python -m tests.faults.ambiguous_commits --cuts 1000
 
 trust-restarts: install ## Restart three servers behind nginx 50 times under load
-	$(BIN)/python -m tests.faults.rolling_restarts --restarts 50 --rate 300
+	$(BIN)/python -m tests.faults.rolling_restarts --restarts 50 --rate 60
 
 trust-keys: install ## Make and revoke a million API keys, and time refusals against each other
 	$(BIN)/python -m tests.properties keys

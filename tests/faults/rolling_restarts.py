@@ -1,6 +1,6 @@
 """Restarts replicas behind nginx, one after the other, under load, and counts the requests that failed.
 
-    python -m tests.faults.rolling_restarts --restarts 50 --rate 300
+    python -m tests.faults.rolling_restarts --restarts 50 --rate 60
 
 docs/operations.md describes it: a replica is asked to end, nobody tells nginx, and it is started again.
 """

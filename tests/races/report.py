@@ -162,6 +162,48 @@ PROMISES: tuple[Promise, ...] = (
         ("backchannel-logout",),
         "make trust-logout",
     ),
+    Promise(
+        "A redirect goes where it was registered to go",
+        "AZ-01, AZ-02, AZ-05",
+        "Hundreds of near misses of six shapes of redirect URI, sent in seven ways each, and every combination of "
+        "other mistakes with an unproven client or URI: none is accepted that differs from what was registered, "
+        "nothing redirects before both are proven.",
+        ("redirect-uris",),
+        "make trust-redirects",
+    ),
+    Promise(
+        "No request is our fault",
+        "INV-41, TK-17",
+        "Made-up bytes and valid requests with up to two faults go to every endpoint: none is answered with 500 or "
+        "more, none gets its input back, all within two seconds.",
+        ("malformed-input",),
+        "make trust-malformed",
+    ),
+    Promise(
+        "Server and model agree",
+        "INV-01 to INV-28",
+        "Made-up lives of a deployment on two replicas (sign-ins, tokens, retries, thefts, operators, time, restarts) "
+        "beside a model of it: after every step both say the same.",
+        ("model",),
+        "make trust-machine",
+    ),
+    Promise(
+        "The database goes away",
+        "R-18, R-19",
+        "PostgreSQL is stopped, frozen (SIGSTOP), cut off without a word or 30 s late while requests arrive: each that "
+        "needs it is answered 503 with Retry-After within 2.5 s, none 401 or `invalid_grant`; the JWKS and the "
+        "metadata are served; 5 s after it is back everything works, and no worker was restarted.",
+        ("outage",),
+        "make trust-outage",
+    ),
+    Promise(
+        "Restarts nobody notices",
+        "R-27",
+        "Three replicas behind nginx, configured as [operations.md](operations.md) shows, are restarted one after the "
+        "other under load: no request fails.",
+        ("rolling-restarts",),
+        "make trust-restarts",
+    ),
 )
 
 
