@@ -38,13 +38,31 @@ LOSS = 0.02
 MOST_LOSSES = 5
 
 
-def _lose(on: Stage, replica: int, token: str, *, is_committed: bool) -> None:
-    """A refresh whose answer nobody reads: hung up on when it has come, or as soon as it was asked."""
-    connection = Connection(on.ports[replica % len(on.ports)])
-    connection.send_only(on.post("/oauth/token", refresh_form(token)))
-    if is_committed:
-        connection.wait_for_answer()
-    connection.close()
+class Losses:
+    """Refreshes whose answers nobody reads."""
+
+    def __init__(self, on: Stage) -> None:
+        self._on = on
+        self._under_way: list[Connection] = []
+
+    def lose(self, replica: int, token: str, *, is_committed: bool) -> None:
+        """Asks and gives up: when the answer has come, or while the server is still at it."""
+        connection = Connection(self._on.ports[replica % len(self._on.ports)])
+        connection.send_only(self._on.post("/oauth/token", refresh_form(token)))
+        self._under_way.append(connection)
+        if is_committed:
+            self.settle()
+
+    def settle(self) -> None:
+        """Returns when the server is done with all of them.
+
+        A client gives up after seconds. Were it to use the successor while a request it gave up on still waits for its
+        turn, that one would find a spent token whose successor was used: a theft, as far as anybody can tell (R-09).
+        """
+        for connection in self._under_way:
+            connection.wait_for_answer()
+            connection.close()
+        self._under_way.clear()
 
 
 def lost_answers(on: Stage, clients: int) -> tuple[Figures, list[str]]:
@@ -52,9 +70,11 @@ def lost_answers(on: Stage, clients: int) -> tuple[Figures, list[str]]:
 
     def story(number: int, minter: Minter) -> list[str]:
         token = minter.tokens()["refresh_token"]
+        losses = Losses(on)
         for turn in range(1 + number % MOST_LOSSES):
-            _lose(on, number + turn, token, is_committed=number % 3 != 0)
+            losses.lose(number + turn, token, is_committed=number % 3 != 0)
         answer = on.refresh(token, number)
+        losses.settle()
         if answer.status != 200:
             return [f"the client that lost {1 + number % MOST_LOSSES} answers gets {answer.outcome}"]
         after = on.refresh(answer.members["refresh_token"], number + 1)
@@ -66,18 +86,19 @@ def lost_answers(on: Stage, clients: int) -> tuple[Figures, list[str]]:
 
 def lossy_clients(on: Stage, clients: int, refreshes: int) -> tuple[Figures, list[str]]:
     """R-12."""
-    losses, lock = [0], threading.Lock()
+    lost, lock = [0], threading.Lock()
 
     def story(number: int, minter: Minter) -> list[str]:
-        chance = random.Random(number)
+        chance, losses = random.Random(number), Losses(on)
         token = minter.tokens()["refresh_token"]
         connection = Connection(on.ports[number % len(on.ports)])
         for turn in range(refreshes):
             while chance.random() < LOSS:
-                _lose(on, number + turn, token, is_committed=chance.random() < 0.5)
+                losses.lose(number + turn, token, is_committed=chance.random() < 0.5)
                 with lock:
-                    losses[0] += 1
+                    lost[0] += 1
             answer = connection.exchange(on.post("/oauth/token", refresh_form(token)))
+            losses.settle()
             if answer.status != 200:
                 return [f"after {turn} refreshes: {answer.outcome}"]
             token = str(answer.members["refresh_token"])
@@ -85,7 +106,7 @@ def lossy_clients(on: Stage, clients: int, refreshes: int) -> tuple[Figures, lis
         return []
 
     faults = each("lossy client", on, clients, story)
-    figures: Figures = {"lossy clients": clients, "refreshes of each": refreshes, "answers lost": losses[0]}
+    figures: Figures = {"lossy clients": clients, "refreshes of each": refreshes, "answers lost": lost[0]}
     return figures | {"forced to sign in again": len(faults)}, faults
 
 
