@@ -72,6 +72,8 @@ def hook_sqlite(points: Points) -> None:
         executemany = points.around(sqlite3.Cursor.executemany, _statement)
 
     class Connection(sqlite3.Connection):
+        # Makes a cursor of its own, past `cursor` below.
+        execute = points.around(sqlite3.Connection.execute, _statement)
         commit = points.around(sqlite3.Connection.commit, lambda _: "COMMIT")
         rollback = points.around(sqlite3.Connection.rollback, lambda _: "ROLLBACK")
 
