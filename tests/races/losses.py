@@ -36,6 +36,8 @@ from tests.races.wire import CUTS, Wire
 LOSS = 0.02
 #: The most times in a row that a client's answer is lost.
 MOST_LOSSES = 5
+#: No request is under way for longer: it has its turn within `one_at_a_time.QUEUE_SECONDS`, or is refused.
+DONE_SECONDS = 3.0
 
 
 class Losses:
@@ -43,15 +45,17 @@ class Losses:
 
     def __init__(self, on: Stage) -> None:
         self._on = on
-        self._under_way: list[Connection] = []
+        self._gave_up_at: float | None = None
 
     def lose(self, replica: int, token: str, *, is_committed: bool) -> None:
-        """Asks and gives up: when the answer has come, or while the server is still at it."""
+        """A refresh hung up on when its answer has come, or as soon as it was asked."""
         connection = Connection(self._on.ports[replica % len(self._on.ports)])
         connection.send_only(self._on.post("/oauth/token", refresh_form(token)))
-        self._under_way.append(connection)
         if is_committed:
-            self.settle()
+            connection.wait_for_answer()
+        else:
+            self._gave_up_at = time.monotonic()
+        connection.close()
 
     def settle(self) -> None:
         """Returns when the server is done with all of them.
@@ -59,10 +63,9 @@ class Losses:
         A client gives up after seconds. Were it to use the successor while a request it gave up on still waits for its
         turn, that one would find a spent token whose successor was used: a theft, as far as anybody can tell (R-09).
         """
-        for connection in self._under_way:
-            connection.wait_for_answer()
-            connection.close()
-        self._under_way.clear()
+        if self._gave_up_at is not None:
+            time.sleep(max(0.0, self._gave_up_at + DONE_SECONDS - time.monotonic()))
+            self._gave_up_at = None
 
 
 def lost_answers(on: Stage, clients: int) -> tuple[Figures, list[str]]:
