@@ -53,7 +53,7 @@ def upgrade(settings: Settings) -> tuple[str | None, str | None]:
             before = _revision(connection)
         if serves(before):
             return before, before
-        return before, _persistently(lambda: _run(engine, command.upgrade, "head"))
+        return _persistently(lambda: _run(engine, command.upgrade, "head"))
 
 
 def rebuild(settings: Settings) -> None:
@@ -96,22 +96,26 @@ def serves(revision: str | None) -> bool:
     return revision is not None and newest is not None and revision[:4].isdigit() and revision[:4] >= newest[:4]
 
 
-def _run(engine: Engine, act: Callable[[Config, str], None], revision: str) -> str | None:
-    """Runs Alembic on a connection of its own; returns the revision after."""
+def _run(engine: Engine, act: Callable[[Config, str], None], revision: str) -> tuple[str | None, str | None]:
+    """Runs Alembic on a connection of its own; returns the revisions before and after."""
     with engine.connect() as connection:
         if connection.dialect.name == "sqlite":
             with connection.begin():
+                # Read under the write lock: whoever waited for it finds the work of whoever had it before.
+                before = _revision(connection)
                 act(_config(connection), revision)
-                return _revision(connection)
+                return before, _revision(connection)
         connection.execute(text("SET statement_timeout = 0"))
         connection.execute(text(f"SET lock_timeout = {int(LOCK_TIMEOUT_SECONDS * 1000)}"))
         connection.commit()
+        before = _revision(connection)
+        connection.rollback()
         act(_config(connection), revision)
         connection.rollback()
-        return _revision(connection)
+        return before, _revision(connection)
 
 
-def _persistently(attempt: Callable[[], str | None]) -> str | None:
+def _persistently(attempt: Callable[[], tuple[str | None, str | None]]) -> tuple[str | None, str | None]:
     """Tries again while somebody else holds a lock that is needed."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:

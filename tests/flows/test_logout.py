@@ -14,6 +14,7 @@ from server.domain import signing_keys
 from server.domain.key_rotation import remove_retired_keys, rotate_in_emergency, rotate_key
 from server.domain.outbox import OutboxMessage
 from server.infra import jose, jwe
+from tests.support.altered import altered
 from tests.support.application import Gatepost
 from tests.support.flow import Flow, answer_of, flow_of, form_fields, jwt_claims, session_id_of
 
@@ -107,9 +108,9 @@ def test_person_is_asked_when_what_stands_for_the_hint_was_changed(
     query = posted[1]
     sid, until, seal = query["proof"].split(".")
     changed = {
-        "session": f"{sid[:-1]}x.{until}.{seal}",
+        "session": f"{altered(sid)}.{until}.{seal}",
         "time": f"{sid}.{int(until) + 1}.{seal}",
-        "seal": f"{sid}.{until}.{'A' * len(seal)}",
+        "seal": f"{sid}.{until}.{altered(seal, 0)}",
         "nothing": "",
         "one part": seal,
         "four parts": f"{sid}.{until}.{seal}.x",
@@ -189,7 +190,7 @@ def test_hint_counts_when_the_client_encrypted_it_to_us(flow: Flow, alg: str) ->
 def test_person_is_asked_when_what_was_encrypted_to_us_is_no_id_token(flow: Flow, what: str) -> None:
     tokens = flow.tokens()
     inside = {
-        "forged": tokens["id_token"][:-9] + "A" * 9,
+        "forged": altered(tokens["id_token"], -9),
         "access token": tokens["access_token"],
         "of no form": "x",
         "cut short": tokens["id_token"],

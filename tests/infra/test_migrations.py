@@ -17,6 +17,7 @@ from sqlalchemy import JSON, Column, Connection, Engine, ForeignKey, inspect, te
 
 from server.config import Settings
 from server.domain.tables import METADATA, OWNERS
+from server.infra import migrations
 from server.infra.database import Base, open_engine, open_session
 from server.infra.migrations import current_revision, newest_revision, rebuild, upgrade
 from server.infra.resources import MIGRATIONS
@@ -124,6 +125,20 @@ def test_upgrade_tells_before_and_after_and_does_nothing_when_run_again(settings
     assert current_revision(settings) == newest_revision()
     with open_session(settings) as db:
         assert db.execute(text("SELECT count(*) FROM revoked_access_tokens")).scalar() == 1
+
+
+def test_upgrade_finds_the_work_done_when_another_did_it_after_the_first_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = Settings(_env_file=None, database_url=f"sqlite:///{tmp_path}/gatepost.sqlite")
+
+    def overtaken(revision: str | None) -> bool:
+        monkeypatch.undo()
+        upgrade(settings)
+        return False
+
+    monkeypatch.setattr(migrations, "serves", overtaken)
+    assert upgrade(settings) == (newest_revision(), newest_revision())
 
 
 def test_rebuild_leaves_the_newest_tables_empty(settings: Settings) -> None:

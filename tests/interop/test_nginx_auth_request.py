@@ -10,6 +10,7 @@ import pytest
 import requests
 
 from tests.interop.nginx import Nginx, running_nginx
+from tests.support.altered import altered
 from tests.support.servers import Server, free_port, start_server
 
 pytestmark = pytest.mark.interop
@@ -91,7 +92,7 @@ def test_client_gets_the_guides_body_when_it_sends_no_key_or_a_wrong_one(site: S
     assert refusal(none, 401, "unauthorized")["message"].startswith("Send an API key")
     assert none.headers["WWW-Authenticate"] == f'Bearer realm="{site.gatepost.issuer}"'
     _, key = site.key("--permission", "users:read")
-    refusal(site.ask(key[:-1] + ("0" if key[-1] != "0" else "1")), 401, "unauthorized")
+    refusal(site.ask(altered(key)), 401, "unauthorized")
     refusal(site.ask(key, headers={"Authorization": "Basic eDp5"}), 401, "unauthorized")
 
 

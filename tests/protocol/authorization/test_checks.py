@@ -9,6 +9,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from server.protocol.authorization import checks
+from tests.support.altered import altered
 from tests.support.application import ISSUER, REDIRECT_URI, Gatepost
 from tests.support.deployment import GatepostMaker
 from tests.support.flow import CHALLENGE, Flow, answer_of, flow_of
@@ -412,11 +413,10 @@ def test_error_page_is_shown_when_a_client_that_is_not_native_uses_another_port(
 def test_hint_is_refused_when_it_is_no_id_token_of_this_client(flow: Flow) -> None:
     own = flow.tokens()
     foreign = flow_of(flow.gatepost, client_id="foreign").tokens()
-    altered = own["id_token"][:-2] + ("AA" if own["id_token"][-2:] != "AA" else "BB")
     for hint, words in (
         (own["access_token"], "not an ID token"),
         (foreign["id_token"], "another client"),
-        (altered, "not an ID token"),
+        (altered(own["id_token"], -9), "not an ID token"),
         ("e30.e30.", "not an ID token"),
     ):
         answer = error_of(flow.authorize(id_token_hint=hint))

@@ -18,6 +18,7 @@ from server.domain.roles import rights_of_member
 from server.domain.users import get_user
 from server.infra import jose
 from server.protocol.grants.token_exchange import ACCESS_TOKEN_TYPE, API_KEY_TYPE
+from tests.support.altered import altered
 from tests.support.application import ISSUER, Gatepost
 from tests.support.deployment import GatepostMaker
 from tests.support.flow import basic, flow_of, jwt_claims
@@ -294,7 +295,7 @@ def test_token_is_none_when_its_claims_were_moved_to_another_key(makers: Makers)
 BROKEN: dict[str, Callable[[str], str]] = {
     "it is empty but for its prefix": lambda text: "gp_live_",
     "a character differs": lambda text: text[:12] + ("a" if text[12] != "a" else "b") + text[13:],
-    "its checksum differs": lambda text: text[:-1] + ("a" if text[-1] != "a" else "b"),
+    "its checksum differs": altered,
     "it is longer": lambda text: text + "0",
     "it has space around it": lambda text: f" {text}",
     "it is no key at all": lambda text: "hello",
