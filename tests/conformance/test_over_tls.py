@@ -22,7 +22,8 @@ import pytest
 
 from tests.conformance.listener import Listener
 from tests.support.components import CHROMIUM_FLAGS, chromium_path
-from tests.support.servers import START_SECONDS, Server, ServerFailed, clean_environment, free_port, running
+from tests.support.ports import free_port
+from tests.support.servers import START_SECONDS, Server, ServerFailed, clean_environment, running
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

@@ -211,22 +211,29 @@ def test_request_goes_on_with_what_is_remembered_when_it_would_be_one_too_many_t
 
 
 def test_others_are_served_while_keys_are_fetched(remote: RemoteKeys, site: Site) -> None:
-    gate, site.seconds = threading.Lock(), 0.3
+    gate, is_asked, is_over = threading.Lock(), threading.Event(), threading.Event()
     served: list[str] = []
 
+    def answer_late(_: float) -> None:
+        is_asked.set()
+        assert is_over.wait(20)
+
     def request() -> None:
-        with turn(gate, 5):
+        with turn(gate, 20):
             get(remote)
             served.append("with keys")
 
+    site.wait = answer_late
     threads = [threading.Thread(target=request) for _ in range(3)]
     for thread in threads:
         thread.start()
-    time.sleep(0.05)
-    with turn(gate, 0.1):
+    assert is_asked.wait(20)
+    # The keys come no sooner than somebody without keys was served.
+    with turn(gate, 20):
         served.append("without")
+    is_over.set()
     for thread in threads:
-        thread.join(5)
+        thread.join(20)
     assert served == ["without", "with keys", "with keys", "with keys"]
     assert len(site.asked) == 1
 

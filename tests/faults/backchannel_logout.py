@@ -38,7 +38,8 @@ from server.domain.users import create_user
 from server.infra import jose
 from server.infra.database import open_session
 from tests.properties.results import keep
-from tests.support.servers import Server, free_port, postgres_cluster, prepare, running
+from tests.support.ports import free_port
+from tests.support.servers import Server, postgres_cluster, prepare, running
 
 KINDS = ("well",) * 8 + ("ill",) * 2 + ("stubborn",) * 2 + ("broken",) * 2 + ("closed",) * 2 + ("hanging",) * 4
 REACHABLE = frozenset({"well", "ill"})

@@ -15,9 +15,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tests.support.components import REPOSITORY, missing
-from tests.support.servers import RUNNING, Server, free_port, prepare
+from tests.support.ports import free_port
+from tests.support.servers import RUNNING, Server, prepare
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 
 
 class Replica:

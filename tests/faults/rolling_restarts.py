@@ -20,7 +20,8 @@ from tests.faults.load import Load, Sample, count, create_machine, percentile
 from tests.faults.replicas import Nginx, Replica, replicas
 from tests.interop.registry import create_account, create_client
 from tests.properties.results import keep
-from tests.support.servers import free_port, postgres_cluster
+from tests.support.ports import free_port
+from tests.support.servers import postgres_cluster
 
 REPLICAS = 3
 #: More than nginx keeps an idle connection, as docs/operations.md wants it.

@@ -22,7 +22,8 @@ from server.infra.resources import MIGRATIONS
 from tests.faults.load import Load, create_machine
 from tests.faults.replicas import replicas
 from tests.interop.registry import create_account, create_client
-from tests.support.servers import clean_environment, free_port, prepare
+from tests.support.ports import free_port
+from tests.support.servers import clean_environment, prepare
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(200)]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import requests
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 
 

@@ -15,7 +15,8 @@ from tests.interop.apps import running_app
 from tests.interop.person import Callback, Person, forms_of
 from tests.interop.registry import SCOPE, Account, RegisteredClient, create_client
 from tests.support.components import node_path
-from tests.support.servers import Server, free_port
+from tests.support.ports import free_port
+from tests.support.servers import Server
 
 pytestmark = pytest.mark.interop
 

@@ -20,7 +20,8 @@ import requests
 from tests.interop.apps import running_app
 from tests.interop.person import Callback, Person
 from tests.interop.registry import SCOPE, Account, create_client
-from tests.support.servers import Server, free_port
+from tests.support.ports import free_port
+from tests.support.servers import Server
 
 pytestmark = pytest.mark.interop
 

@@ -16,7 +16,8 @@ import requests
 from tests.interop.apache import CALLBACK, Apache, running_apache
 from tests.interop.person import Callback, Person
 from tests.interop.registry import Account, create_client
-from tests.support.servers import Server, free_port
+from tests.support.ports import free_port
+from tests.support.servers import Server
 
 pytestmark = pytest.mark.interop
 

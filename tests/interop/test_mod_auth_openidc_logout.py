@@ -17,7 +17,8 @@ from tests.interop.apache import CALLBACK, Apache, running_apache
 from tests.interop.person import Person, forms_of
 from tests.interop.registry import Account, create_account, create_client
 from tests.interop.test_mod_auth_openidc import leave_to_sign_in, sign_in
-from tests.support.servers import Server, free_port, start_server
+from tests.support.ports import free_port
+from tests.support.servers import Server, start_server
 
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Page

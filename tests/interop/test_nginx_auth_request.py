@@ -11,7 +11,8 @@ import requests
 
 from tests.interop.nginx import Nginx, running_nginx
 from tests.support.altered import altered
-from tests.support.servers import Server, free_port, start_server
+from tests.support.ports import free_port
+from tests.support.servers import Server, start_server
 
 pytestmark = pytest.mark.interop
 

@@ -19,7 +19,8 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from tests.interop.person import Person, challenge_of
 from tests.interop.registry import Account, RegisteredClient, create_account, create_client
 from tests.races.connection import Answer, Connection, basic, post_request, request
-from tests.support.servers import Server, free_port, postgres_cluster, prepare, running
+from tests.support.ports import free_port
+from tests.support.servers import Server, postgres_cluster, prepare, running
 
 DatabaseKind = Literal["postgres", "sqlite"]
 GATEPOST = (sys.executable, "-m", "server")

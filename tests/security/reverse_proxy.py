@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.components import missing
-from tests.support.servers import free_port
+from tests.support.ports import free_port
 
 _CONFIGURATION = """
 daemon off;

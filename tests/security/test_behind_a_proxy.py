@@ -10,7 +10,8 @@ import requests
 
 from tests.security.reverse_proxy import caching_proxy
 from tests.support.flow import form_fields
-from tests.support.servers import Server, free_port, start_server
+from tests.support.ports import free_port
+from tests.support.servers import Server, start_server
 
 pytestmark = pytest.mark.slow
 

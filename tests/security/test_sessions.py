@@ -163,7 +163,7 @@ def test_answer_about_a_person_is_kept_by_no_cache(flow: Flow) -> None:
     ):
         page = flow.browser.get(path)
         assert page.status_code == 404, path
-        assert "Ada" not in page.text, path
+        assert "Ada" not in words_of(page.text), path
 
 
 @pytest.mark.spec("S-11")

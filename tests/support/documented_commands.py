@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.support.components import REPOSITORY
-from tests.support.servers import clean_environment, free_port
+from tests.support.ports import free_port
+from tests.support.servers import clean_environment
 from tests.support.source import tracked_files
 
 FENCE = re.compile(

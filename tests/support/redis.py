@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.support.components import missing
-from tests.support.servers import ServerFailed, free_port
+from tests.support.ports import free_port
+from tests.support.servers import ServerFailed
 
-START_SECONDS = 10.0
+START_SECONDS = 30.0
 
 
 @dataclass

@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,8 +21,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tests.support.components import REPOSITORY, missing, postgres_tool
+from tests.support.ports import free_port
 
-START_SECONDS = 30.0
+START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 
 MEASURED = REPOSITORY / "tests" / "support" / "measured"
@@ -35,14 +35,6 @@ RUNNING: "list[Server]" = []
 
 class ServerFailed(Exception):
     """A server did not start, or a command of it failed; the message carries its output."""
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nothing listens on at the moment."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @dataclass

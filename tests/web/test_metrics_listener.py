@@ -25,7 +25,8 @@ from tests.support.application import Gatepost
 from tests.support.components import REPOSITORY
 from tests.support.deployment import GatepostMaker
 from tests.support.flow import basic, flow_of
-from tests.support.servers import free_port, start_server
+from tests.support.ports import free_port
+from tests.support.servers import start_server
 
 Values = dict[tuple[str, frozenset[tuple[str, str]]], float]
 

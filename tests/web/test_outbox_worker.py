@@ -22,7 +22,8 @@ from server.web.outbox_worker import OutboxWorker
 from tests.support.application import Gatepost
 from tests.support.flow import jwt_claims
 
-PATIENCE = 10.0
+#: Longer than anything takes on a machine that is busy with other things.
+PATIENCE = 40.0
 
 
 class Receivers:
@@ -146,7 +147,7 @@ def test_message_is_sent_again_and_later_each_time_when_the_receiver_is_in_troub
     for attempt, pause in ((1, 1.5), (2, 3)):
         wait_until(lambda attempt=attempt: receivers.got["ill"] == attempt)
         # Settled, it waits for its pause.
-        wait_until(lambda: _waits(gatepost))
+        wait_until(lambda: are_put_off(gatepost, 1))
         assert receivers.got["ill"] == attempt
         gatepost.clock.advance(pause)
     wait_until(lambda: not left(gatepost))
@@ -155,12 +156,12 @@ def test_message_is_sent_again_and_later_each_time_when_the_receiver_is_in_troub
     assert len({jwt_claims(token)["iat"] for token in receivers.tokens}) > 1
 
 
-def _waits(gatepost: Gatepost) -> bool:
-    """Whether the one message is neither due nor being sent."""
+def are_put_off(gatepost: Gatepost, count: int) -> bool:
+    """Whether so many messages are there, and none is due or being sent: a lease is longer than the first pauses."""
     with gatepost.work() as work:
-        row = work.db.scalars(select(OutboxMessage)).one()
-        pause = (row.next_attempt_at - work.now).total_seconds()
-        return 0 < pause < 10
+        rows = work.db.scalars(select(OutboxMessage)).all()
+        pauses = [(row.next_attempt_at - work.now).total_seconds() for row in rows]
+    return len(pauses) == count and all(0 < pause < 10 for pause in pauses)
 
 
 def test_message_is_given_up_when_its_day_is_over(
@@ -205,8 +206,7 @@ def test_receiver_gets_one_attempt_at_once_after_it_did_not_answer(
     put(gatepost, "ill", 4)
     start()
     wait_until(lambda: receivers.got["ill"] == 4)
-    wait_until(lambda: left(gatepost)["client-ill"] == 4)
-    time.sleep(0.2)
+    wait_until(lambda: are_put_off(gatepost, 4))
     receivers.most_at_once.clear()
     receivers.answers["ill"] = receivers.hang
     gatepost.clock.advance(10)

@@ -13,7 +13,8 @@ import pytest
 
 from tests.support.components import REPOSITORY
 from tests.support.documented_commands import CURL
-from tests.support.servers import Server, clean_environment, free_port, running
+from tests.support.ports import free_port
+from tests.support.servers import Server, clean_environment, running
 
 pytestmark = [pytest.mark.wheel, pytest.mark.timeout(300)]
 
