@@ -104,12 +104,15 @@ def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 memory.keep_one_heap()
-password_hasher.IDLE_SECONDS = 0.5
+password_hasher.IDLE_SECONDS = 3600
 before = resident()
 hasher = password_hasher.PasswordHasher(Settings(_env_file=None))
 for _ in range(3):
     hasher.verify(None, "correct horse")
 kept, deadline = resident(), time.monotonic() + 20
+# Patience counts from the next password on: however slow the machine is, nothing was given back before it was measured.
+password_hasher.IDLE_SECONDS = 0.5
+hasher.verify(None, "correct horse")
 while resident() > before + 5_000_000 and time.monotonic() < deadline:
     time.sleep(0.05)
 assert hasher.verify(hasher.hash("correct horse"), "correct horse")

@@ -10,6 +10,7 @@ from tests.security.replicas import replica_of, same_browser
 from tests.support.application import Gatepost
 from tests.support.deployment import GatepostMaker
 from tests.support.flow import Flow, answer_of, flow_of, form_fields
+from tests.support.words import words_of
 
 SITE = "https://app.example/cb"
 

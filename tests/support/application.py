@@ -29,6 +29,7 @@ from server.domain.users import User, create_user, get_user
 from server.infra.database import database
 from server.infra.keyring import create_keyring
 from server.infra.migrations import upgrade
+from server.infra.remote_keys import RemoteKeys
 from server.web.context import parts_of
 from tests.support.clock import FrozenClock
 
@@ -82,6 +83,7 @@ class Gatepost:
         self.app: Flask = create_app(self.settings, self.clock)
         self.app.testing = True
         self.app.jinja_env.bytecode_cache = _TEMPLATES
+        self._outbound_http = self.runtime.outbound_http
         with self.app.app_context():
             self.engine: Engine = database.engine
         # No test pulls the plug, and on busy disks waiting for them takes longer than all the rest.
@@ -166,6 +168,7 @@ class Gatepost:
             path.with_name(path.name + suffix).unlink(missing_ok=True)
         shutil.copyfile(prepared / path.name, path)
         self.clock.reset()
+        self._restore_the_way_out()
 
     def close(self) -> None:
         """Lets go of the database file, and of what is remembered of it."""
@@ -175,3 +178,8 @@ class Gatepost:
         self.runtime.limits.refused_until.clear()
         self.runtime.usage.take()
         self.runtime.usage.take_refused()
+
+    def _restore_the_way_out(self) -> None:
+        """Takes away what a test put in its place, and what was fetched: the clock stands where it stood then."""
+        object.__setattr__(self.runtime, "outbound_http", self._outbound_http)
+        object.__setattr__(self.runtime, "remote_keys", RemoteKeys(self._outbound_http, self.clock))

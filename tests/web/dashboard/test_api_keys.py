@@ -10,6 +10,7 @@ from server.domain.api_key_verification import KeyRefused, verify_api_key
 from server.domain.api_keys import ApiKey
 from server.domain.credential_usage import CredentialUsage
 from tests.support.application import Gatepost
+from tests.support.words import words_of
 from tests.web.dashboard.conftest import Acme, Visitor
 
 SHOWN = re.compile(r'<code id="api-key">([^<]+)</code>')

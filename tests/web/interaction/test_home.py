@@ -4,6 +4,7 @@ from server.domain.users import delete_user, get_user
 from tests.support.application import Gatepost
 from tests.support.deployment import GatepostMaker
 from tests.support.flow import flow_of
+from tests.support.words import words_of
 
 
 def test_way_in_is_shown_when_nobody_is_signed_in(gatepost: Gatepost) -> None:

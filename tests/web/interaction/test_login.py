@@ -11,6 +11,7 @@ from tests.support.application import PASSWORD, Gatepost
 from tests.support.deployment import GatepostMaker
 from tests.support.flow import Flow, answer_of, flow_of, form_fields
 from tests.support.relying_party import relying_party
+from tests.support.words import words_of
 
 REFUSAL = "Email or password is incorrect."
 

@@ -7,6 +7,7 @@ from server.domain import browsers, sessions
 from server.domain.errors import Denied
 from tests.support.application import Gatepost
 from tests.support.flow import Flow, answer_of, flow_of, form_fields
+from tests.support.words import words_of
 
 
 @pytest.fixture
