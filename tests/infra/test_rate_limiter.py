@@ -6,7 +6,7 @@ import importlib
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -55,8 +55,15 @@ def clock() -> FrozenClock:
 
 
 def about(seconds: int) -> range:
-    """Redis keeps its own time: what it says may be a second less."""
-    return range(seconds - 1, seconds + 1)
+    """Redis keeps its own time: what it says is less by as long as the attempts took."""
+    return range(seconds - 10, seconds + 1)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_attempts_within_the_budget_pass_and_the_next_waits(store: AttemptStore, clock: FrozenClock) -> None:
@@ -122,11 +129,11 @@ def test_every_attempt_counts_when_many_arrive_at_once(store: AttemptStore, cloc
 
 @pytest.mark.slow
 def test_window_ends_by_itself_in_redis(redis: RedisServer, clock: FrozenClock) -> None:
-    store, brief = RedisStore(redis.url, timeout=5), Budget("account:one", 1, 1)
+    store, brief = RedisStore(redis.url, timeout=5), Budget("account:one", 1, 2)
     assert spend(store, clock, brief) == 0
-    assert spend(store, clock, brief) == 1
-    time.sleep(1.1)
-    assert spend(store, clock, brief) == 0
+    assert spend(store, clock, brief) in {1, 2}
+    # Asking does not make it longer.
+    until(lambda: spend(store, clock, brief) == 0)
 
 
 @pytest.mark.slow
@@ -259,17 +266,24 @@ def test_sign_in_is_limited_and_not_held_up_when_redis_is_away(
     limits = open_rate_limits(
         Settings(_env_file=None, rate_limit_redis_url=redis.url, rate_limit_processes=1, environment="development")
     )
-    assert limits.store is not None
-    assert spend(limits.store, clock) == 0
+    store = limits.store
+    assert store is not None
+
+    def is_back() -> bool:
+        spend(store, clock, NETWORK)
+        return not limits.is_store_away
+
+    # On a busy machine the first connection may take longer than Redis is waited for.
+    until(is_back)
+    outages = limits.outages
     getattr(redis, fault)()
     began = time.monotonic()
-    assert [spend(limits.store, clock) for _ in range(10)].count(0) == 3
-    assert time.monotonic() - began < 2
-    assert (limits.is_store_away, limits.outages) == (True, 1)
+    assert [spend(store, clock) for _ in range(100)].count(0) == 3
+    # Were each of them to wait for Redis, it would be 25.
+    assert time.monotonic() - began < 15
+    assert (limits.is_store_away, limits.outages) == (True, outages + 1)
     redis.thaw() if fault == "freeze" else redis.start()
-    time.sleep(1.1)
-    spend(limits.store, clock)
-    assert not limits.is_store_away
+    until(is_back)
 
 
 # ------------------------------------------------------------------------------------------------------------ settings
