@@ -1,7 +1,8 @@
 """A statement compiled once and handed to the driver itself: SQLAlchemy's part of running it costs more than its own.
 
-psycopg gives and takes times and JSON by itself. SQLite's driver does not: there the columns' types are asked, as
-SQLAlchemy asks them, what they make of a value on its way in and out.
+psycopg gives and takes times by itself, and gives JSON; a list that it is to take as JSON looks like an array to it.
+SQLite's driver does none of that: there the columns' types are asked, as SQLAlchemy asks them, what they make of a
+value on its way in and out.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias, cast
 
-from sqlalchemy import Dialect
+from sqlalchemy import JSON, Dialect
 from sqlalchemy.sql import ClauseElement, Executable
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
@@ -30,8 +31,14 @@ class Prepared:
         self._constants = dict(compiled.params)
         self._inputs: list[tuple[str, _Conversion | None]] | None = None
         self._outputs: list[tuple[int, _Conversion]] = []
-        if compiled.positiontup is not None:
-            kinds = _kinds(compiled)
+        #: What psycopg would misread, by name.
+        self._documents: list[tuple[str, _Conversion]] = []
+        kinds = _kinds(compiled)
+        if compiled.positiontup is None:
+            documents = [name for name, kind in kinds.items() if isinstance(kind, JSON)]
+            wrappings = ((name, _into_database(kinds[name], dialect)) for name in documents)
+            self._documents = [(name, wrap) for name, wrap in wrappings if wrap is not None]
+        else:
             self._inputs = [(name, _into_database(kinds[name], dialect)) for name in compiled.positiontup]
             conversions = (_out_of_database(column.type, dialect) for column in compiled._result_columns)
             self._outputs = [(index, convert) for index, convert in enumerate(conversions) if convert is not None]
@@ -39,6 +46,8 @@ class Prepared:
     def run(self, driver_connection: Any, parameters: Mapping[str, Any]) -> Rows:
         """The rows it returns; an error is the driver's own."""
         values = {**self._constants, **parameters}
+        for name, convert in self._documents:
+            values[name] = convert(values[name])
         arguments: Any = values
         if self._inputs is not None:
             arguments = [values[name] if convert is None else convert(values[name]) for name, convert in self._inputs]

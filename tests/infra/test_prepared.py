@@ -110,6 +110,16 @@ def test_changes_are_written_as_sqlalchemy_writes_them(connection: Connection) -
     assert through(connection, select(THINGS.c.id).order_by(THINGS.c.id)) == [[1], [2]]
 
 
+@pytest.mark.parametrize("document", [["pwd"], [], {}, {"a": ["ß", None]}, "text", None])
+def test_document_is_written_as_sqlalchemy_writes_it(connection: Connection, document: Any) -> None:
+    """To psycopg a list is an array, and anything else nothing at all."""
+    change = update(THINGS).where(THINGS.c.id == bindparam("which")).values(document=bindparam("written"))
+    assert run(connection, change.returning(THINGS.c.id), which=1, written=document) == [[1]]
+    assert through(connection, select(THINGS.c.document).where(THINGS.c.id == 1)) == [[document]]
+    is_null = select(THINGS.c.document.is_(null())).where(THINGS.c.id == 1)
+    assert through(connection, is_null) == [[document is None]]
+
+
 def test_statement_may_run_again_with_other_values(connection: Connection) -> None:
     prepared = Prepared(select(THINGS.c.id).where(THINGS.c.name == bindparam("name")), connection.dialect)
     driver_connection = connection.connection.driver_connection
