@@ -20,6 +20,7 @@ from server.domain.passwords import verify_password
 from server.domain.users import get_user
 from server.infra.database import database
 from tests.support.application import Gatepost
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Cli
@@ -49,9 +50,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_port()
 
 
 @pytest.fixture

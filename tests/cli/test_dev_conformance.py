@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import stat
 from collections.abc import Callable
 from functools import partial
@@ -17,6 +16,7 @@ from server.config import Settings
 from server.domain.client_secrets import verify_client_secret
 from server.domain.clients import get_client
 from server.domain.conformance_seed import BACKCHANNEL, CLIENT, CLIENT2, CLIENT_SECRET_POST, FRONTCHANNEL
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Cli
@@ -43,9 +43,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
+    return str(free_port())
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,12 +10,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 from granian.constants import HTTPModes, Interfaces
 
-from server.cli import serve
-from server.cli.serve import DrainingServer
+from server.cli import main_process, serve
 from server.domain.key_rotation import rotate_key
 from server.domain.signing_keys import ALGORITHMS
 from server.infra import draining
 from server.infra.keyring import create_keyring
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Cli
@@ -41,34 +40,33 @@ class RecordedServer:
 @pytest.fixture(autouse=True)
 def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     RecordedServer.started = []
-    monkeypatch.setattr(serve, "DrainingServer", RecordedServer)
+    monkeypatch.setattr(main_process, "DrainingServer", RecordedServer)
+    monkeypatch.setattr(serve, "become_main_process", main_process.run)
     yield RecordedServer.started
     draining.adopt(None)
 
 
 @pytest.fixture
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def port() -> int:
+    return free_port()
 
 
 @pytest.fixture
-def ready(cli: Cli, free_port: int) -> Cli:
+def ready(cli: Cli, port: int) -> Cli:
     """A deployment that may serve."""
     cli.variables["GATEPOST_ISSUER"] = "https://login.example.com"
-    cli.variables["GATEPOST_BIND"] = f"127.0.0.1:{free_port}"
+    cli.variables["GATEPOST_BIND"] = f"127.0.0.1:{port}"
     return cli
 
 
 def test_server_starts_as_configured_when_everything_is_there(
-    ready: Cli, started: list[dict[str, Any]], free_port: int
+    ready: Cli, started: list[dict[str, Any]], port: int
 ) -> None:
     ready.variables["GATEPOST_WORKERS"] = "3"
-    assert ready.ok("serve") == f"Gatepost serves https://login.example.com on 127.0.0.1:{free_port}\n"
+    assert ready.ok("serve") == f"Gatepost serves https://login.example.com on 127.0.0.1:{port}\n"
     (options,) = started
     assert options["target"] == "server.app:create_serving_app"
-    assert (options["address"], options["port"], options["workers"]) == ("127.0.0.1", free_port, 3)
+    assert (options["address"], options["port"], options["workers"]) == ("127.0.0.1", port, 3)
     assert (options["interface"], options["http"]) == (Interfaces.WSGI, HTTPModes.http1)
     assert options["websockets"] is False
     assert options["respawn_failed_workers"] is True
@@ -80,10 +78,10 @@ def test_one_worker_a_core_is_started_when_nothing_is_said(ready: Cli, started: 
     assert started[0]["workers"] == os.cpu_count()
 
 
-def test_flags_win_over_variables(ready: Cli, started: list[dict[str, Any]], free_port: int) -> None:
+def test_flags_win_over_variables(ready: Cli, started: list[dict[str, Any]], port: int) -> None:
     ready.variables |= {"GATEPOST_BIND": "127.0.0.1:1", "GATEPOST_WORKERS": "3"}
-    ready.ok("serve", "--bind", f"127.0.0.1:{free_port}", "--workers", "5")
-    assert (started[0]["port"], started[0]["workers"]) == (free_port, 5)
+    ready.ok("serve", "--bind", f"127.0.0.1:{port}", "--workers", "5")
+    assert (started[0]["port"], started[0]["workers"]) == (port, 5)
 
 
 def test_http_issuer_is_fine_on_localhost(ready: Cli, started: list[dict[str, Any]]) -> None:
@@ -225,38 +223,6 @@ def test_server_starts_when_a_later_version_has_upgraded_the_schema(ready: Cli, 
         work.db.connection().exec_driver_sql("UPDATE alembic_version SET version_num = '9001_next'")
     assert "The database is at 9001_next already" in ready.ok("serve")
     assert len(started) == 1
-
-
-def drainer(seconds: int) -> DrainingServer:
-    return DrainingServer("server.app:create_serving_app", interface=Interfaces.WSGI).drain_for(seconds)
-
-
-@pytest.mark.spec("R-27")
-def test_end_is_announced_before_it_comes_when_asked_with_sigterm() -> None:
-    draining.make_flag()
-    server = drainer(1)
-    server.signal_handler_interrupt(signal.SIGTERM, None)
-    assert draining.is_draining()
-    assert not server.interrupt_signal
-    assert server.main_loop_interrupt.wait(10)
-    assert server.interrupt_signal
-
-
-@pytest.mark.parametrize(("signals", "seconds"), [(["SIGINT"], 20), (["SIGTERM"], 0), (["SIGTERM", "SIGTERM"], 20)])
-def test_end_comes_at_once_when_nobody_wants_to_wait(signals: list[str], seconds: int) -> None:
-    draining.make_flag()
-    server = drainer(seconds)
-    for name in signals:
-        server.signal_handler_interrupt(signal.Signals[name], None)
-    assert server.interrupt_signal
-
-
-def test_workers_are_not_started_again_when_they_were_ended_together_with_the_server() -> None:
-    draining.make_flag()
-    server = drainer(20)
-    server.signal_handler_interrupt(signal.SIGTERM, None)
-    server._respawn_workers([0], None, None)
-    assert server.interrupt_signal
 
 
 @pytest.mark.parametrize("options", [("--workers", "0"), ("--workers", "many")])
