@@ -58,7 +58,7 @@ class Client:
 
     def post_until_well(self, form: Mapping[str, str]) -> requests.Response:
         """A token request, sent again while it is answered 503."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 30
         answer = self.post(form)
         while answer.status_code == 503 and time.monotonic() < deadline:
             time.sleep(0.1)

@@ -114,7 +114,7 @@ def running_apps() -> Iterator[Apps]:
     apps, started = Apps(), threading.Event()
     thread = threading.Thread(target=lambda: asyncio.run(apps.serve(started)), daemon=True)
     thread.start()
-    assert started.wait(10)
+    assert started.wait(60)
     yield apps
     apps.stop()
     thread.join(10)
@@ -242,7 +242,7 @@ class Report:
 
 def sign_out(server: Server, visitor: Visitor) -> tuple[float, float]:
     """As a browser does it; again while the server is being killed. Returns when it was answered, and the seconds."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:
         began = time.monotonic()
         try:

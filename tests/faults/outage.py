@@ -245,13 +245,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if broken else 0
 
 
-def broken_promises(report: Report) -> list[str]:
-    """What was not as it should be, in words."""
+def broken_promises(report: Report, slack: float = 0.0) -> list[str]:
+    """What was not as it should be, in words; `slack` is what a busy machine may add to a failure, in seconds."""
     promises = {
         "nothing was asked while the database was away": len(report.during) > 0,
         "a failure was no 503 with Retry-After": not report.impolite,
         "the JWKS or the metadata were not served": report.served_from_memory == {200},
-        "failures took too long": report.failure_p99 <= FAILURE_SECONDS,
+        "failures took too long": report.failure_p99 <= FAILURE_SECONDS + slack,
         "it took too long to recover": report.recovery <= RECOVERY_SECONDS,
         "a worker was restarted": report.worker_restarts == 0,
     }

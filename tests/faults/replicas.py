@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import time
 import urllib.error
@@ -143,6 +144,11 @@ class Nginx:
         self._directory.mkdir(parents=True)
         self._write()
         self._process = subprocess.Popen(self._command("-g", "daemon off;"), stdin=subprocess.DEVNULL)
+        try:
+            self._wait_until_it_listens(self._process)
+        except AssertionError:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -150,6 +156,16 @@ class Nginx:
         if self._process is not None:
             self._process.terminate()
             self._process.wait(20)
+
+    def _wait_until_it_listens(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self._port)) == 0:
+                    return
+            assert process.poll() is None, (self._directory / "error.log").read_text()
+            assert time.monotonic() < deadline, "nginx does not listen"
+            time.sleep(0.05)
 
     def _command(self, *arguments: str) -> list[str]:
         return [self._program, "-p", str(self._directory), "-c", "nginx.conf", "-e", "error.log", *arguments]

@@ -26,8 +26,8 @@ def test_every_app_that_can_be_reached_is_told_in_time_when_others_are_dead_and_
     assert report.phantoms == set()
     assert report.delays[-1] < WITHIN_SECONDS
     assert report.has_one_jti_each
-    # Nobody waits for the apps; a worker that is started anew takes its time.
-    assert sorted(report.seconds)[len(report.seconds) // 2] < 1
+    # Nobody waits for the apps, of which those that hang would take 5 s; a worker that is started anew takes its time.
+    assert sorted(report.seconds)[len(report.seconds) // 2] < 4
     # At most what was under way when the senders were killed, twice.
     assert report.repeated <= 2 * 2 * 32
     # A refusal is final, trouble is not. Killed senders may have sent a refused one twice.

@@ -96,8 +96,14 @@ def test_test_notices_when_nothing_is_hashed_for_somebody_who_does_not_exist(
         return password_hash is not None and verify(self, password_hash, password)
 
     monkeypatch.setattr(PasswordHasher, "verify", hasty)
-    found = times(gatepost, 30)
-    assert likelihood(found["no such person"], found["wrong password"]) < SUSPICIOUS
+    stranger, known = list[float](), list[float]()
+    # On a busy machine it takes more samples; without a difference all of them would not do.
+    for _ in range(10):
+        found = times(gatepost, 30)
+        stranger, known = stranger + found["no such person"], known + found["wrong password"]
+        if likelihood(stranger, known) < SUSPICIOUS:
+            break
+    assert likelihood(stranger, known) < SUSPICIOUS
 
 
 @pytest.mark.parametrize(

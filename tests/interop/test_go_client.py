@@ -23,7 +23,7 @@ from tests.interop.registry import SCOPE, Account, create_client
 from tests.support.ports import free_port
 from tests.support.servers import Server
 
-pytestmark = pytest.mark.interop
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
 
 SOURCE = Path(__file__).parent / "go"
 
@@ -46,7 +46,7 @@ def go_program(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(f"Go is {installed}, and its OpenID modules want {wanted}")
     program = tmp_path_factory.mktemp("go") / "app"
     build = [go, "build", "-o", str(program), "."]
-    finished = subprocess.run(build, cwd=SOURCE, env=environment, capture_output=True, text=True, timeout=110)
+    finished = subprocess.run(build, cwd=SOURCE, env=environment, capture_output=True, text=True, timeout=240)
     assert finished.returncode == 0, finished.stderr
     return program
 

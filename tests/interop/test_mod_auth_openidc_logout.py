@@ -100,7 +100,7 @@ def test_apache_forgets_the_person_when_they_sign_out_at_the_server(
 ) -> None:
     leaving, staying = sign_in(apache, person_account), sign_in(apache, create_account(server, "Grace Hopper"))
     assert sign_out_here(server, leaving).status_code == 303
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while is_signed_in(apache, leaving):
         assert time.monotonic() < deadline, apache.error_log.read_text()
         time.sleep(0.2)
@@ -162,7 +162,7 @@ def test_apache_s_page_notices_when_the_person_signs_out_in_another_tab(
 
 def wait_until(page: "Page", is_so: Callable[[], bool], answers: list[str]) -> None:
     """Lets the browser go on until it is so."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not is_so():
         assert time.monotonic() < deadline, answers
         page.wait_for_timeout(100)

@@ -26,7 +26,7 @@ from tests.interop.registry import Account, create_account
 from tests.support.components import missing, node_path
 from tests.support.servers import Server, start_server
 
-pytestmark = pytest.mark.interop
+pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
 
 LANGUAGES = ("curl", "python", "javascript", "go")
 AT_ROOT = [("", language) for language in LANGUAGES]
@@ -130,7 +130,7 @@ def start(language: str, file: Path, secret: str) -> subprocess.Popen[str]:
 
 
 def last_line(process: subprocess.Popen[str], typed: str = "") -> str:
-    output, errors = process.communicate(typed, timeout=100)
+    output, errors = process.communicate(typed, timeout=200)
     assert process.returncode == 0, output + errors
     return output.strip().splitlines()[-1]
 

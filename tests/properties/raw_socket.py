@@ -122,9 +122,11 @@ def send_bytes(server: Server, tally: Tally, examples: int, number: int | None =
     @given(data=messages)
     def check(data: bytes) -> None:
         answer, seconds = exchange(server.port, data)
-        if seconds > SECONDS:
-            answer, again = exchange(server.port, data)
-            seconds = min(seconds, again)
+        for _ in range(4):
+            # A machine under load is slow now and then; a parser that explodes is slow every time.
+            if seconds > SECONDS:
+                answer, again = exchange(server.port, data)
+                seconds = min(seconds, again)
         status = _STATUS.match(answer)
         tally.count(int(status[1]) if status else 0, seconds)
         assert not answer or status, answer[:200]

@@ -87,10 +87,12 @@ def valid(on: Stage, replays: int) -> tuple[Figures, list[str]]:
         form = minter.code()
         given = on.ask("/oauth/token", form, number).members
         again = on.ask("/oauth/token", form, number + 1)
-        started = time.monotonic()
+        started = asked = time.monotonic()
         while on.is_active(given["access_token"], number + 2) and time.monotonic() - started < 5:
             time.sleep(0.01)
-        took = time.monotonic() - started
+            # As late as this it was active still, if it is: how long the answer takes tells nothing.
+            asked = time.monotonic()
+        took = asked - started
         with lock:
             slowest[0] = max(slowest[0], took)
         faults = [] if again.outcome == "400 invalid_grant" else [f"a second redemption answers {again.outcome}"]

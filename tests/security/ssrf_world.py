@@ -65,7 +65,7 @@ def canary(folder: Path) -> Iterator[None]:
 def seen(folder: Path) -> dict[str, int]:
     """The connections asked for so far, `address port` and how often."""
     # The canary reads the wire a moment after it was used.
-    time.sleep(0.5)
+    time.sleep(2)
     return dict(Counter((folder / "connections").read_text().splitlines()))
 
 
@@ -149,17 +149,18 @@ class World:
         flow = Flow(self.gatepost, client, None, self.browser, scope="openid")
         assert flow.code()
 
-    def sign_out(self) -> int:
-        """Ends the session, and lets the outbox send what it has; to how many clients it tried."""
+    def sign_out(self, expected: int) -> int:
+        """Ends the session, and lets the outbox send what it has; to how many clients it tried, of so many."""
         page = self.browser.get("/logout")
         answer = self.browser.post("/logout", data={**form_fields(page.text), "decision": "sign_out"})
         assert answer.status_code < 400, answer.text
         worker = _Worker(self.gatepost.runtime, 0.05)
         worker.start()
-        deadline, before = time.monotonic() + 60, -1
-        while time.monotonic() < deadline and before != len(worker.tried):
-            before = len(worker.tried)
-            time.sleep(1.5)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and len(worker.tried) < expected:
+            time.sleep(0.1)
+        # For anybody else, whom it should not know of.
+        time.sleep(1.5)
         worker.stop()
         worker.join(10)
         return len(worker.tried)
@@ -198,7 +199,7 @@ def run(folder: Path) -> dict[str, Any]:
         world.provoke(client, url)
     for client in planted[::5]:
         world.sign_in(client)
-    report["signed_out"] = world.sign_out()
+    report["signed_out"] = world.sign_out(len(planted[::5]))
     report["connections"] = seen(folder)
     report["statuses"] = dict(world.statuses)
     return {**report, **controls(world, folder)}

@@ -50,13 +50,17 @@ def test_refusal_takes_as_long_whether_or_not_there_is_such_an_account(make_gate
         disable_user(work, get_user(work, "disabled@example.com"))
     spent: dict[str, list[float]] = {"grace@example.com": [], "nobody@example.com": [], "disabled@example.com": []}
     browser = gatepost.browser()
-    for turn in range(60):
+    typical: dict[str, float] = {}
+    # On a busy machine it takes more samples until the noise is gone; a hash more or less stays.
+    for turn in range(600):
         for email in spent:
             fields = {**form_fields(browser.get("/login").text), "username": email, "password": "wrong"}
-            address = {"REMOTE_ADDR": f"198.51.{turn}.{len(email)}"}
+            address = {"REMOTE_ADDR": f"198.{51 + turn // 200}.{turn % 200}.{len(email)}"}
             began = time.perf_counter()
             assert browser.post("/login", data=fields, environ_base=address).status_code == 400
             spent[email].append(time.perf_counter() - began)
-    typical = {email: median(times) for email, times in spent.items()}
+        typical = {email: median(times) for email, times in spent.items()}
+        if turn >= 60 and max(typical.values()) - min(typical.values()) < 0.2 * min(typical.values()):
+            break
     # One hash takes tens of milliseconds; leaving it out for strangers would show at once.
     assert max(typical.values()) - min(typical.values()) < 0.25 * min(typical.values()), typical

@@ -19,7 +19,7 @@ from tests.support.mail_server import MailServer, mail_server
 
 pytestmark = pytest.mark.slow
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 BOB = "bob@example.com"
 
 

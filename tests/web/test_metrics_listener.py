@@ -178,7 +178,7 @@ def test_every_worker_is_told_and_another_serves_when_the_one_that_listens_is_ki
     assert not list(tmp_path.glob("gatepost-metrics-*"))
 
 
-def eventually(holds: Callable[[], bool], seconds: float = 15.0) -> None:
+def eventually(holds: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline
