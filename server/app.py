@@ -73,6 +73,11 @@ def _with_lane(app: Flask) -> MachineLane:
         return MachineLane(app.wsgi_app, context.parts_of(app), database.engine, _MAXIMUM_BODY_BYTES)
 
 
+def load() -> None:
+    """What the workers of one server share: every module, the driver of the configured database among them."""
+    database_url(load_settings()).get_dialect().import_dbapi()
+
+
 def create_serving_app(settings: Settings | None = None) -> Flask:
     """The application of one production worker, configured from the environment; the target of `gatepost serve`."""
     settings = settings or load_settings()

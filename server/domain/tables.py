@@ -70,3 +70,6 @@ OWNERS = (
 )
 
 METADATA = Base.metadata
+
+# Once, before there are threads or workers: rows are made past the mapper too, which would not have begun by itself.
+Base.registry.configure()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,8 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pytest
 from granian.constants import HTTPModes, Interfaces
 
-from server.cli import serve
-from server.cli.serve import DrainingServer
+from server.cli import main_process, serve
 from server.domain.key_rotation import rotate_key
 from server.domain.signing_keys import ALGORITHMS
 from server.infra import draining
@@ -42,7 +40,8 @@ class RecordedServer:
 @pytest.fixture(autouse=True)
 def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     RecordedServer.started = []
-    monkeypatch.setattr(serve, "DrainingServer", RecordedServer)
+    monkeypatch.setattr(main_process, "DrainingServer", RecordedServer)
+    monkeypatch.setattr(serve, "become_main_process", main_process.run)
     yield RecordedServer.started
     draining.adopt(None)
 
@@ -224,38 +223,6 @@ def test_server_starts_when_a_later_version_has_upgraded_the_schema(ready: Cli, 
         work.db.connection().exec_driver_sql("UPDATE alembic_version SET version_num = '9001_next'")
     assert "The database is at 9001_next already" in ready.ok("serve")
     assert len(started) == 1
-
-
-def drainer(seconds: int) -> DrainingServer:
-    return DrainingServer("server.app:create_serving_app", interface=Interfaces.WSGI).drain_for(seconds)
-
-
-@pytest.mark.spec("R-27")
-def test_end_is_announced_before_it_comes_when_asked_with_sigterm() -> None:
-    draining.make_flag()
-    server = drainer(1)
-    server.signal_handler_interrupt(signal.SIGTERM, None)
-    assert draining.is_draining()
-    assert not server.interrupt_signal
-    assert server.main_loop_interrupt.wait(10)
-    assert server.interrupt_signal
-
-
-@pytest.mark.parametrize(("signals", "seconds"), [(["SIGINT"], 20), (["SIGTERM"], 0), (["SIGTERM", "SIGTERM"], 20)])
-def test_end_comes_at_once_when_nobody_wants_to_wait(signals: list[str], seconds: int) -> None:
-    draining.make_flag()
-    server = drainer(seconds)
-    for name in signals:
-        server.signal_handler_interrupt(signal.Signals[name], None)
-    assert server.interrupt_signal
-
-
-def test_workers_are_not_started_again_when_they_were_ended_together_with_the_server() -> None:
-    draining.make_flag()
-    server = drainer(20)
-    server.signal_handler_interrupt(signal.SIGTERM, None)
-    server._respawn_workers([0], None, None)
-    assert server.interrupt_signal
 
 
 @pytest.mark.parametrize("options", [("--workers", "0"), ("--workers", "many")])
