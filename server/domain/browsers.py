@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Select, bindparam, select
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, make_transient_to_detached, mapped_column, object_session
+from sqlalchemy.orm.attributes import set_committed_value
 
 from server.domain.errors import Denied
 from server.domain.unit_of_work import UnitOfWork
 from server.infra import secrets
-from server.infra.database import Base
+from server.infra.database import Base, columns_of, detached, table_of
 
 SECRET_PREFIX: Final = "bs_"
 #: How long a replaced secret is still recognised.
@@ -39,7 +40,9 @@ class Browser(Base):
     last_seen_at: Mapped[datetime] = mapped_column(index=True)
 
 
+BROWSERS: Final = table_of(Browser)
 _BY_SECRET: Final = select(Browser).where(Browser.secret_digest == bindparam("digest"))
+_READ_BY_SECRET: Final = select(*columns_of(Browser)).where(Browser.secret_digest == bindparam("digest"))
 _BY_PREVIOUS_SECRET: Final = select(Browser).where(Browser.previous_secret_digest == bindparam("digest"))
 _LOCKED: Final = select(Browser).where(Browser.id == bindparam("id")).with_for_update()
 
@@ -69,6 +72,17 @@ def find_browser(work: UnitOfWork, secret: str) -> Browser | None:
     return _presented(work, secret, _BY_SECRET)
 
 
+def read_browser(work: UnitOfWork, secret: str) -> Browser | None:
+    """As `find_browser`, without a transaction: for reading only, until `lock_browser` makes it the unit of work's."""
+    digest = secrets.digest(secret)
+    rows = work.read(_READ_BY_SECRET, {"digest": digest}) if secret.startswith(SECRET_PREFIX) else ()
+    if not rows:
+        return None
+    browser = detached(Browser, rows[0])
+    browser.presented_digest = digest
+    return browser
+
+
 def find_superseded_browser(work: UnitOfWork, secret: str) -> Browser | None:
     """The browser whose cookie this was until a moment ago: before a sign-in or sign-out that is still being answered.
 
@@ -95,7 +109,29 @@ def lock_browser(work: UnitOfWork, browser: Browser) -> None:
     Raises:
         Denied: when housekeeping has just removed it.
     """
+    if object_session(browser) is None:
+        make_transient_to_detached(browser)
+        work.db.add(browser)
     work.db.flush()
     found = work.db.scalars(_LOCKED, {"id": browser.id}, execution_options={"populate_existing": True})
     if found.one_or_none() is None:
         raise Denied("Your session has just ended. Reload this page.")
+
+
+def new_secret(browser: Browser, session_id: str | None, now: datetime) -> tuple[str, dict[str, Any]]:
+    """A new cookie secret for the browser, and what its row says then; the old one opens nothing from that on."""
+    secret = secrets.new_secret(SECRET_PREFIX)
+    return secret, {
+        "secret_digest": secrets.digest(secret),
+        "previous_secret_digest": browser.presented_digest,
+        "secret_replaced_at": now,
+        "current_session_id": session_id,
+        "last_seen_at": now,
+    }
+
+
+def note_secret(browser: Browser, replaced: dict[str, Any]) -> None:
+    """Takes over what a statement wrote into the browser's row."""
+    for name, value in replaced.items():
+        set_committed_value(browser, name, value)
+    browser.presented_digest = browser.secret_digest

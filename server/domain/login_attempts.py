@@ -18,6 +18,7 @@ from server.domain.errors import TooMany
 from server.domain.policy.lockout import Budget
 from server.domain.unit_of_work import UnitOfWork
 from server.infra.database import Base, UtcDateTime, commit_attempt
+from server.infra.prepared import Rows
 from server.infra.turns import stepping_aside
 
 _SENTENCE: Final = "Too many attempts to sign in."
@@ -36,13 +37,15 @@ class LoginAttempts(Base):
 def spend_attempt(work: UnitOfWork, budgets: tuple[Budget, ...]) -> None:
     """Takes one attempt from each budget, and keeps that: simultaneous guesses all count.
 
-    The transaction under way is committed; none is open afterwards.
+    The transaction under way, if any, is committed; none is open afterwards.
 
     Raises:
         TooMany: when one of them is used up, with the seconds until the last of those is not.
     """
     store = work.runtime.limits.store
-    if store is None:
+    if store is None and not work.is_in_transaction:
+        wait = _count_at_once(work, budgets)
+    elif store is None:
         wait = count_attempt(work, budgets)
         commit_attempt(work.db)
     else:
@@ -55,30 +58,55 @@ def spend_attempt(work: UnitOfWork, budgets: tuple[Budget, ...]) -> None:
 
 def give_back(work: UnitOfWork, budgets: tuple[Budget, ...]) -> None:
     """After a success: account and device forgive all that came before, the others this one attempt alone."""
-    ordered, store = in_order(budgets), work.runtime.limits.store
+    store = work.runtime.limits.store
     if store is not None:
-        store.give_back(ordered, work.now)
-        return
-    parameters: dict[str, Any] = {"now": work.now}
-    for number, budget in enumerate(ordered):
-        parameters |= {f"bucket{number}": budget.bucket, f"forgives{number}": int(budget.is_forgiving)}
-    work.db.connection().execute(_give_back(len(ordered)), parameters)
+        store.give_back(in_order(budgets), work.now)
+    else:
+        parameters = give_back_parameters(budgets, work.now)
+        work.db.connection().execute(give_back_statement(len(budgets)), parameters)
+
+
+def give_back_parameters(budgets: tuple[Budget, ...], now: datetime) -> dict[str, Any]:
+    """The parameters of `give_back_statement`."""
+    parameters: dict[str, Any] = {"now": now}
+    for number, budget in enumerate(in_order(budgets)):
+        parameters[f"bucket{number}"] = budget.bucket
+        parameters[f"forgives{number}"] = int(budget.is_forgiving)
+    return parameters
 
 
 def count_attempt(work: UnitOfWork, budgets: tuple[Budget, ...]) -> int:
     """Counts one attempt in the database, in one statement; the seconds to wait, 0 when all had one left."""
-    ordered = in_order(budgets)
-    parameters: dict[str, Any] = {"now": work.now}
+    now, ordered = work.now, in_order(budgets)
+    return _wait(work.db.connection().execute(_spend_of(ordered), _spending(ordered, now)).all(), ordered, now)
+
+
+def _count_at_once(work: UnitOfWork, budgets: tuple[Budget, ...]) -> int:
+    """As `count_attempt`, committed: the statement is a transaction of its own."""
+    now, ordered, autocommit = work.now, in_order(budgets), work.runtime.autocommit
+    if autocommit.engine.dialect.name == "postgresql":
+        return _wait(autocommit.change(_spend_of(ordered), _spending(ordered, now)), ordered, now)
+    with autocommit.transaction():
+        return _wait(autocommit.change(_spend_of(ordered), _spending(ordered, now)), ordered, now)
+
+
+def _spend_of(ordered: list[Budget]) -> TextualSelect:
+    return _spend(tuple(budget.tier for budget in ordered))
+
+
+def _spending(ordered: list[Budget], now: datetime) -> dict[str, Any]:
+    parameters: dict[str, Any] = {"now": now}
     for number, budget in enumerate(ordered):
-        parameters |= {
-            f"bucket{number}": budget.bucket,
-            f"ends{number}": work.now + timedelta(seconds=budget.seconds),
-            f"limit{number}": budget.attempts,
-        }
-    rows = work.db.connection().execute(_spend(tuple(budget.tier for budget in ordered)), parameters).all()
+        parameters[f"bucket{number}"] = budget.bucket
+        parameters[f"ends{number}"] = now + timedelta(seconds=budget.seconds)
+        parameters[f"limit{number}"] = budget.attempts
+    return parameters
+
+
+def _wait(counted: Rows, ordered: list[Budget], now: datetime) -> int:
     limits = {budget.bucket: budget.attempts for budget in ordered}
-    ends = [row.window_ends_at for row in rows if row.attempts > limits[row.bucket]]
-    return max((max(1, math.ceil((end - work.now).total_seconds())) for end in ends), default=0)
+    ends = [ends_at for bucket, attempts, ends_at in counted if attempts > limits[bucket]]
+    return max((max(1, math.ceil((end - now).total_seconds())) for end in ends), default=0)
 
 
 def in_order(budgets: tuple[Budget, ...]) -> list[Budget]:
@@ -119,16 +147,25 @@ def _spend(tiers: tuple[int, ...]) -> TextualSelect:
 
 
 @cache
-def _give_back(count: int) -> TextClause:
-    """Written like the statement above, so that both take the rows' locks in the same order."""
+def give_back_statement(count: int, after: str | None = None) -> TextClause:
+    """Gives an attempt back to so many budgets.
+
+    It is written like the statement above, so that both take the rows' locks in the same order.
+
+    Args:
+        count: how many.
+        after: for a part of a larger statement of PostgreSQL's, the part without whose one row nothing is given back.
+    """
     given = " UNION ALL ".join(
         f"SELECT :bucket{number} AS bucket, :forgives{number} AS forgives" for number in range(count)
     )
+    condition, answer = (f" CROSS JOIN {after}", "RETURNING 1 AS done") if after else ("", "")
     statement = f"""
         INSERT INTO login_attempts (bucket, attempts, window_ends_at)
-        SELECT given.bucket, given.forgives, :now FROM ({given}) AS given WHERE true
+        SELECT given.bucket, given.forgives, :now FROM ({given}) AS given{condition} WHERE true
         ON CONFLICT (bucket) DO UPDATE SET attempts = CASE
             WHEN excluded.attempts = 1 OR login_attempts.attempts < 1 THEN 0 ELSE login_attempts.attempts - 1 END
+        {answer}
     """  # noqa: S608 – numbers and fixed names only
     flags = [bindparam(f"forgives{number}", type_=Integer()) for number in range(count)]
     return text(statement).bindparams(*_bound(count), *flags)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import unicodedata
 from typing import Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.orm.attributes import set_committed_value
 
 from server.domain import audit_log
 from server.domain.audit_events import AuditEvent
@@ -14,8 +15,13 @@ from server.domain.policy.password_strength import MAXIMUM_BYTES, names_of, why_
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import User
 from server.infra import common_passwords
+from server.infra.database import table_of
 
 _PRESENT: Final = select(User.password_hash, User.disabled_at).where(User.id == bindparam("user_id")).with_for_update()
+_USERS: Final = table_of(User)
+_RENEW: Final = (
+    update(_USERS).where(_USERS.c.id == bindparam("user_id")).values(password_hash=bindparam("renewed_hash"))
+)
 
 
 def _normalized(password: str) -> str:
@@ -40,22 +46,37 @@ def set_password(work: UnitOfWork, user: User, password: str) -> None:
 
 def verify_password(work: UnitOfWork, user: User | None, password: str) -> bool:
     """Whether `password` is the person's; takes the same time when there is no such person."""
+    return is_password(work, user, password) and user is not None and still_opens(work, user, password)
+
+
+def is_password(work: UnitOfWork, user: User | None, password: str) -> bool:
+    """Whether `password` was the person's when they were read; takes the same time when there is no such person.
+
+    The database is not asked. Hashing takes long enough for a reset or a suspension to happen: whoever relies on the
+    answer asks `still_opens` too, or asks as much in the statement that relies on it.
+    """
     if len(password.encode()) > MAXIMUM_BYTES:
         return False
-    hasher = work.runtime.password_hasher
     stored = user.password_hash if user is not None else None
-    if not hasher.verify(stored, _normalized(password)) or user is None or stored is None:
-        return False
+    return work.runtime.password_hasher.verify(stored, _normalized(password))
+
+
+def needs_renewal(work: UnitOfWork, user: User) -> bool:
+    """Whether the person's hash was made with other parameters than today's."""
+    return user.password_hash is not None and work.runtime.password_hasher.needs_rehash(user.password_hash)
+
+
+def still_opens(work: UnitOfWork, user: User, password: str) -> bool:
+    """Whether a password that was verified may still be signed in with; its hash is renewed if that is due.
+
+    The person's row is held until the transaction is over.
+    """
     # Hashed before the row is locked: others are served meanwhile, and would wait for it.
-    renewed = hasher.hash(_normalized(password)) if hasher.needs_rehash(stored) else None
-    if not _is_unchanged(work, user, stored):
+    renewed = work.runtime.password_hasher.hash(_normalized(password)) if needs_renewal(work, user) else None
+    row = work.db.execute(_PRESENT, {"user_id": user.id}).one_or_none()
+    if row is None or row.password_hash != user.password_hash or row.disabled_at != user.disabled_at:
         return False
     if renewed is not None:
-        user.password_hash = renewed
+        work.db.connection().execute(_RENEW, {"user_id": user.id, "renewed_hash": renewed})
+        set_committed_value(user, "password_hash", renewed)
     return True
-
-
-def _is_unchanged(work: UnitOfWork, user: User, stored: str) -> bool:
-    """Whether the person may still sign in with it: hashing takes long enough for a reset or a suspension to happen."""
-    row = work.db.execute(_PRESENT, {"user_id": user.id}).one_or_none()
-    return row is not None and row.password_hash == stored and row.disabled_at == user.disabled_at

@@ -9,27 +9,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import ForeignKey, bindparam, exists, insert, select, update
 from sqlalchemy.orm import Mapped, make_transient_to_detached, mapped_column
-from sqlalchemy.orm.attributes import set_committed_value
 
 from server.domain import audit_log, grants, logout
 from server.domain.audit_events import AuditEvent
 from server.domain.browsers import (
-    SECRET_PREFIX,
+    BROWSERS,
     SESSION_CHANGED,
     SUPERSEDED_SECONDS,
     Browser,
     lock_browser,
+    new_secret,
+    note_secret,
 )
 from server.domain.errors import Denied
 from server.domain.policy.lifetimes import expires_at, is_expired
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import User
 from server.infra import secrets
-from server.infra.database import Base
+from server.infra.database import Base, table_of
 
 #: "Last seen" is written at most once in this many seconds, so that reading a page does not cost a write.
 _SEEN_RESOLUTION: Final = 60
@@ -57,9 +58,9 @@ class Session(Base):
 
 
 # Built once: building a statement takes longer than running it.
-_BROWSERS, _SESSIONS = Base.metadata.tables["browsers"], Base.metadata.tables["sessions"]
-_UPDATE_BROWSER: Final = update(_BROWSERS).where(_BROWSERS.c.id == bindparam("browser_id"))
-_INSERT_SESSION: Final = insert(_SESSIONS)
+SESSIONS: Final = table_of(Session)
+_UPDATE_BROWSER: Final = update(BROWSERS).where(BROWSERS.c.id == bindparam("browser_id"))
+_INSERT_SESSION: Final = insert(SESSIONS)
 _HAS_SIGNED_IN: Final = select(
     exists().where(Session.browser_id == bindparam("browser_id"), Session.user_id == bindparam("user_id"))
 )
@@ -79,18 +80,9 @@ def replace_secret(work: UnitOfWork, browser: Browser, signing_in: User | None =
 def _replace_secret(work: UnitOfWork, browser: Browser, signing_in: User | None, session_id: str | None) -> str:
     if browser.presented_digest != browser.secret_digest and not _has_just_signed_in(work, browser, signing_in):
         raise Denied(SESSION_CHANGED)
-    secret = secrets.new_secret(SECRET_PREFIX)
-    new = {
-        "previous_secret_digest": browser.presented_digest,
-        "secret_digest": secrets.digest(secret),
-        "secret_replaced_at": work.now,
-        "current_session_id": session_id,
-        "last_seen_at": work.now,
-    }
-    work.db.connection().execute(_UPDATE_BROWSER, {"browser_id": browser.id, **new})
-    for name, value in new.items():
-        set_committed_value(browser, name, value)
-    browser.presented_digest = browser.secret_digest
+    secret, replaced = new_secret(browser, session_id, work.now)
+    work.db.connection().execute(_UPDATE_BROWSER, {"browser_id": browser.id, **replaced})
+    note_secret(browser, replaced)
     return secret
 
 
@@ -101,7 +93,8 @@ def _has_just_signed_in(work: UnitOfWork, browser: Browser, user: User | None) -
 
 def start_session(work: UnitOfWork, browser: Browser, user: User, *, amr: list[str], acr: str) -> tuple[Session, str]:
     """Signs `user` in on `browser`, ending their earlier session there; returns the browser's new cookie secret too."""
-    session = _new_session(work, browser, user, amr, acr)
+    values = session_values(work, browser, user, amr, acr)
+    session = Session(**values)
     lock_browser(work, browser)
     had_sessions = browser.secret_replaced_at is not None
     secret = _replace_secret(work, browser, user, session.id)
@@ -109,32 +102,32 @@ def start_session(work: UnitOfWork, browser: Browser, user: User, *, amr: list[s
         if earlier.user_id == user.id and earlier.ended_at is None:
             # The very moment the new one began: by that they are known to be one stay of the same person.
             earlier.ended_at = session.created_at
-    work.db.connection().execute(
-        _INSERT_SESSION, {each.name: getattr(session, each.name) for each in _SESSIONS.columns}
-    )
+    work.db.connection().execute(_INSERT_SESSION, values)
     # It is in the database now; the unit of work would take five times as long to put it there.
     make_transient_to_detached(session)
     work.db.add(session)
     return session, secret
 
 
-def _new_session(work: UnitOfWork, browser: Browser, user: User, amr: list[str], acr: str) -> Session:
-    ends_at = work.now + timedelta(seconds=work.settings.session_lifetime)
-    return Session(
-        id=secrets.new_id(),
-        browser_id=browser.id,
-        user_id=user.id,
-        auth_time=work.now.replace(microsecond=0),
-        amr=amr,
-        acr=acr,
-        ip=work.actor.ip,
-        user_agent=work.actor.user_agent,
-        created_at=work.now,
-        last_seen_at=work.now,
-        expires_at=expires_at(work.now, work.settings.session_idle_lifetime, ends_at),
-        ends_at=ends_at,
-        ended_at=None,
-    )
+def session_values(work: UnitOfWork, browser: Browser, user: User, amr: list[str], acr: str) -> dict[str, Any]:
+    """The row of a new session, in the order of its columns."""
+    now = work.now
+    ends_at = now + timedelta(seconds=work.settings.session_lifetime)
+    return {
+        "id": secrets.new_id(),
+        "browser_id": browser.id,
+        "user_id": user.id,
+        "auth_time": now.replace(microsecond=0),
+        "amr": amr,
+        "acr": acr,
+        "ip": work.actor.ip,
+        "user_agent": work.actor.user_agent,
+        "created_at": now,
+        "last_seen_at": now,
+        "expires_at": expires_at(now, work.settings.session_idle_lifetime, ends_at),
+        "ends_at": ends_at,
+        "ended_at": None,
+    }
 
 
 def is_live(session: Session, now: datetime) -> bool:
@@ -157,7 +150,8 @@ def has_signed_in(work: UnitOfWork, browser: Browser, user: User | None) -> bool
     """
     if browser.secret_replaced_at is None:
         return False
-    return bool(work.db.scalar(_HAS_SIGNED_IN, {"browser_id": browser.id, "user_id": user.id if user else ""}))
+    rows = work.read(_HAS_SIGNED_IN, {"browser_id": browser.id, "user_id": user.id if user else ""})
+    return bool(rows[0][0])
 
 
 def find_session(work: UnitOfWork, session_id: str) -> Session | None:

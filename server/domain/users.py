@@ -16,7 +16,7 @@ from server.domain.audit_events import AuditEvent
 from server.domain.errors import Conflict, Invalid, NotFound
 from server.domain.unit_of_work import UnitOfWork
 from server.infra import secrets
-from server.infra.database import Base
+from server.infra.database import Base, columns_of, detached
 
 #: Keeps a `sub` apart from every client id, which may not begin so (RFC 9700 §4.15).
 ID_PREFIX: Final = "usr_"
@@ -51,6 +51,7 @@ class User(Base):
 
 
 _BY_EMAIL: Final = select(User).where(User.email_key == bindparam("email_key"))
+_READ_BY_EMAIL: Final = select(*columns_of(User)).where(User.email_key == bindparam("email_key"))
 
 
 def email_key(email: str) -> str:
@@ -119,6 +120,13 @@ def find_user_by_email(work: UnitOfWork, email: str) -> User | None:
     if not _EMAIL.fullmatch(key):
         return None
     return work.db.scalars(_BY_EMAIL, {"email_key": key}).one_or_none()
+
+
+def read_user_by_email(work: UnitOfWork, email: str) -> User | None:
+    """As `find_user_by_email`, for reading only."""
+    key = email_key(email)
+    rows = work.read(_READ_BY_EMAIL, {"email_key": key}) if _EMAIL.fullmatch(key) else ()
+    return detached(User, rows[0]) if rows else None
 
 
 def get_user(work: UnitOfWork, id_or_email: str) -> User:

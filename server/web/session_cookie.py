@@ -15,7 +15,14 @@ from typing import cast
 from flask import Flask, Response, g, request
 
 from server.config import Settings
-from server.domain.browsers import SESSION_CHANGED, Browser, create_browser, find_browser, find_superseded_browser
+from server.domain.browsers import (
+    SESSION_CHANGED,
+    Browser,
+    create_browser,
+    find_browser,
+    find_superseded_browser,
+    read_browser,
+)
 from server.domain.errors import Denied
 from server.protocol.session_management import browser_state
 from server.web.context import current_gatepost, current_work
@@ -48,6 +55,14 @@ def current_browser() -> Browser | None:
     if "browser" not in g:
         secret = browser_secret()
         g.browser = find_browser(current_work(), secret) if secret else None
+    return cast(Browser | None, g.browser)
+
+
+def presenting_browser() -> Browser | None:
+    """As `current_browser`, without a transaction; of a request that asks this first, it is the current one after."""
+    if "browser" not in g:
+        secret = browser_secret()
+        g.browser = read_browser(current_work(), secret) if secret else None
     return cast(Browser | None, g.browser)
 
 

@@ -8,7 +8,7 @@ from functools import wraps
 from flask import Response, make_response, request
 from flask.typing import ResponseReturnValue
 
-from server.infra.database import begin_reading, database
+from server.infra.database import begin_reading, database, is_in_transaction
 
 View = Callable[..., ResponseReturnValue]
 
@@ -20,7 +20,9 @@ def in_transaction(view: View) -> View:
     def wrapped(**arguments: str) -> Response:
         response = make_response(view(**arguments))
         if response.status_code < 400 and request.method != "HEAD":
-            database.session.commit()
+            # What a view did beside transactions is committed already.
+            if is_in_transaction(database.session):
+                database.session.commit()
         else:
             database.session.rollback()
         return response

@@ -16,6 +16,7 @@ from server.domain.errors import TooMany
 from server.domain.login_attempts import LoginAttempts, give_back, spend_attempt
 from server.domain.policy.lockout import Budget
 from server.domain.unit_of_work import UnitOfWork
+from server.infra.autocommit import Autocommit
 from server.infra.database import open_session
 from server.infra.migrations import upgrade
 from server.infra.rate_limiter import RateLimits
@@ -32,9 +33,11 @@ def work(gatepost: Gatepost, database_url: str) -> Iterator[UnitOfWork]:
     """In a database of each kind: the statement that counts is written for both."""
     settings = Settings(_env_file=None, database_url=database_url)
     upgrade(settings)
-    runtime = replace(gatepost.runtime, settings=settings)
+    autocommit = Autocommit(settings)
+    runtime = replace(gatepost.runtime, settings=settings, autocommit=autocommit)
     with open_session(settings) as db:
         yield UnitOfWork.begin(runtime, db, OPERATOR)
+    autocommit.dispose()
 
 
 def spend(work: UnitOfWork, *budgets: Budget, times: int = 1) -> None:

@@ -198,7 +198,7 @@ def test_attempt_counts_when_its_request_fails_later(gatepost: Gatepost, monkeyp
     def crash(*_: object) -> bool:
         raise RuntimeError
 
-    monkeypatch.setattr(login_flow, "verify_password", crash)
+    monkeypatch.setattr(login_flow, "is_password", crash)
 
     def attempt() -> None:
         with gatepost.work() as work:

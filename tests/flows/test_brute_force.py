@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
+from pathlib import Path
+
 import pytest
+from sqlalchemy import event
 from werkzeug.test import TestResponse
 
+from server.infra.autocommit import Autocommit
 from tests.bench.counting import Recorder
 from tests.support.application import PASSWORD, Gatepost
 from tests.support.flow import Flow, flow_of, form_fields
@@ -104,11 +109,40 @@ def test_forged_header_does_not_make_a_new_network(flow: Flow) -> None:
     assert forged.status_code == 429
 
 
-def test_sign_in_costs_nine_statements_and_two_commits(flow: Flow, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beside its hash: browser, person, count, commit; person, give back, browser twice, session, audit row, commit."""
-    recorder = Recorder([flow.gatepost.engine], monkeypatch)
-    browser = flow.gatepost.browser()
-    fields = {**form_fields(browser.get("/login").text), "username": flow.email, "password": PASSWORD}
-    with recorder.counting() as counts:
+def costs_of_a_sign_in(gatepost: Gatepost, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int, list[str]]:
+    """Its transactions on a connection of their own, those beside it, and the statements of both."""
+    recorder = Recorder(gatepost.engines, monkeypatch)
+    transaction, beside = Autocommit.transaction, []
+
+    def counted(autocommit: Autocommit) -> AbstractContextManager[Autocommit]:
+        beside.append(autocommit)
+        return transaction(autocommit)
+
+    monkeypatch.setattr(Autocommit, "transaction", counted)
+    event.listen(gatepost.engine, "begin", lambda _: recorder.seen.update(["begun"]))
+    browser = gatepost.browser()
+    fields = {**form_fields(browser.get("/login").text), "username": "ada@example.com", "password": PASSWORD}
+    recorder.seen.clear()
+    with recorder.counting():
         assert browser.post("/login", data=fields).status_code == 303
-    assert (counts().statements, counts().commits) == (9, 2), "\n".join(recorder.statements)
+    return recorder.seen["begun"], len(beside), list(recorder.statements)
+
+
+def test_sign_in_costs_seven_statements_and_two_commits(gatepost: Gatepost, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beside its hash: browser, person; count; browser and person at once, session, audit row, give back."""
+    begun, beside, statements = costs_of_a_sign_in(gatepost, monkeypatch)
+    assert (begun, beside, len(statements)) == (0, 2, 7), "\n".join(statements)
+
+
+@pytest.mark.postgres
+def test_sign_in_costs_postgresql_four_round_trips(
+    postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Browser, person, count, and all that a sign-in writes; each a transaction of its own."""
+    gatepost = Gatepost(tmp_path, database_url=postgres_url)
+    gatepost.add_user()
+    try:
+        begun, beside, statements = costs_of_a_sign_in(gatepost, monkeypatch)
+    finally:
+        gatepost.close()
+    assert (begun, beside, len(statements)) == (0, 0, 4), "\n".join(statements)

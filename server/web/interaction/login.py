@@ -5,7 +5,7 @@ from __future__ import annotations
 from flask import request
 from flask.wrappers import Response
 
-from server.domain.authorization_requests import AuthorizationRequest, note_login
+from server.domain.authorization_requests import AuthorizationRequest
 from server.domain.browsers import Browser
 from server.domain.errors import Denied, TooMany
 from server.domain.login_flow import log_in_with_password
@@ -18,7 +18,7 @@ from server.web.csrf import check_csrf, csrf_token, has_current_token, is_same_o
 from server.web.interaction.pending import pending_request
 from server.web.pages import page_url, person, redirect_to, render
 from server.web.person import return_path, signed_in
-from server.web.session_cookie import current_browser, ensure_browser, known_browser, plant, superseded_browser
+from server.web.session_cookie import ensure_browser, known_browser, plant, presenting_browser, superseded_browser
 from server.web.transaction import in_transaction
 
 
@@ -31,7 +31,7 @@ def show_login() -> Response:
 @in_transaction
 def submit_login() -> Response:
     """Signs in, or takes the person back to the client."""
-    superseded = superseded_browser() if current_browser() is None else None
+    superseded = superseded_browser() if presenting_browser() is None else None
     browser = superseded or known_browser()
     pending = pending_request(browser)
     if pending is not None and is_same_origin() and not has_current_token(_purpose(pending)):
@@ -43,8 +43,8 @@ def submit_login() -> Response:
         known_browser()
         return send(endpoint.deny(current_work(), pending, None))
     try:
-        session, secret = log_in_with_password(
-            current_work(), browser, request.form.get("username", ""), request.form.get("password", "")
+        _, secret = log_in_with_password(
+            current_work(), browser, request.form.get("username", ""), request.form.get("password", ""), pending
         )
     except Denied as refusal:
         if superseded is not None:
@@ -59,7 +59,6 @@ def submit_login() -> Response:
     plant(secret)
     if pending is None:
         return redirect_to(page_url((return_path(request.form.get("next")) or "/").removeprefix("/")))
-    note_login(pending, session)
     return redirect_to(resume_url(pending))
 
 
