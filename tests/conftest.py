@@ -97,7 +97,9 @@ def chromium() -> Iterator["Browser"]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=executable, headless=True, args=list(CHROMIUM_FLAGS))
+        browser = playwright.chromium.launch(
+            executable_path=executable, headless=True, args=list(CHROMIUM_FLAGS), timeout=90_000
+        )
         yield browser
         browser.close()
 
@@ -106,6 +108,6 @@ def chromium() -> Iterator["Browser"]:
 def browser_context(chromium: "Browser") -> Iterator["BrowserContext"]:
     """A browser profile with nothing in it, for one test."""
     context = chromium.new_context()
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(45_000)
     yield context
     context.close()

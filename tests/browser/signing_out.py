@@ -33,7 +33,7 @@ class App:
     #: How long its front-channel page takes; None is for ever.
     front_seconds: float | None = 0.0
     callbacks: list[dict[str, str]] = field(default_factory=list)
-    #: The parameters of each front-channel request, and when its answer had left.
+    #: The parameters of each front-channel request, and when its answer left.
     fronts: list[dict[str, str]] = field(default_factory=list)
     answered: list[float] = field(default_factory=list)
     #: The parameters with which the browser came back after signing out, and when.
@@ -79,9 +79,10 @@ def running_app(host: str = "127.0.0.1", **options: Any) -> Iterator[App]:
             self.send_header("Content-Type", "text/html; charset=utf-8")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
             if parts.path == "/front":
+                # Before it is written: the browser may be quicker to go on than this thread.
                 app.answered.append(time.monotonic())
+            self.wfile.write(body)
 
         def log_message(self, *_arguments: Any) -> None:
             """Says nothing: a test's output is the test's."""

@@ -122,7 +122,7 @@ def later_stops(page: "Page", server: Server) -> Iterator[str]:
 def new_page(chromium: "Browser", **look: Any) -> "Page":
     """A browser of its own that stays on the form_post page instead of leaving it by script."""
     context = chromium.new_context(**look)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(45_000)
     context.route("**/form_post.js*", lambda route: route.fulfill(content_type="text/javascript", body=""))
     return context.new_page()
 

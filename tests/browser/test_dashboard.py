@@ -58,8 +58,9 @@ def stops(page: Page, server: Server, account: Account) -> Iterator[str]:
 
 
 def section(page: Page, label: str) -> None:
-    """Goes to a section by the navigation."""
+    """Goes to a section by the navigation, and waits until all of its page is there."""
     page.click(f"nav.sections a:text-is('{label}')")
+    page.wait_for_load_state("load")
 
 
 def organization_stops(page: Page, server: Server, account: Account) -> Iterator[str]:
@@ -195,7 +196,7 @@ def last_stops(page: Page, server: Server) -> Iterator[str]:
 
 def new_page(chromium: Browser, **look: Any) -> Page:
     context = chromium.new_context(**look)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(45_000)
     return context.new_page()
 
 
@@ -299,9 +300,9 @@ def test_what_is_wrong_is_read_first_when_a_form_comes_back(
     page.fill("#ip_allow_list", "300.1.1.1")
     page.click("#submit")
     page.wait_for_selector("#problem")
-    assert page.evaluate("document.activeElement.id") == "problem"
+    page.wait_for_function("document.activeElement.id === 'problem'")
     page.click("#problem a:text-is('Allowed addresses')")
-    assert page.evaluate("document.activeElement.id") == "ip_allow_list"
+    page.wait_for_function("document.activeElement.id === 'ip_allow_list'")
     described = page.get_attribute("#ip_allow_list", "aria-describedby")
     assert described == "ip_allow_list-hint ip_allow_list-error"
     assert page.get_attribute("#ip_allow_list", "aria-invalid") == "true"
@@ -343,5 +344,6 @@ def test_key_is_not_shown_again_when_the_browser_goes_back_or_reloads(
     assert key not in (page.text_content("body") or "")
     page.goto(server.url("/dashboard"))
     section(page, "API keys")
+    page.wait_for_selector("#api-keys-page tbody tr")
     assert page.locator("tbody tr").count() == 1
     page.context.close()

@@ -70,7 +70,9 @@ def stops(page: Page, account: Account, home: str) -> Iterator[str]:
     """Walks through every page of an application's life; yields its name while the browser stands on it."""
     sign_in(page, account, home)
     for walk in (beginning, middle, end):
-        yield from walk(page, home)
+        for stop in walk(page, home):
+            page.wait_for_load_state("load")
+            yield stop
 
 
 def beginning(page: Page, home: str) -> Iterator[str]:
@@ -167,7 +169,7 @@ def end(page: Page, home: str) -> Iterator[str]:
 
 def new_page(chromium: Browser, **look: Any) -> Page:
     context = chromium.new_context(**look)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(45_000)
     return context.new_page()
 
 
@@ -177,7 +179,6 @@ def test_every_page_is_accessible_when_seen(chromium: Browser, home: tuple[Accou
     seen, faults, complaints, titles = [], [], [], set()
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     for stop in stops(page, *home):
-        page.wait_for_load_state("load")
         seen.append(stop)
         titles.add(page.title())
         page.evaluate(axe)
@@ -246,7 +247,7 @@ def test_application_is_registered_by_keyboard_alone(chromium: Browser, home: tu
     press_until(page, "#application-create")
     page.keyboard.press("Enter")
     page.wait_for_selector("#redirect_uris-error")
-    assert page.evaluate("document.activeElement.id") == "problem"
+    page.wait_for_function("document.activeElement.id === 'problem'")
     press_until(page, "#redirect_uris")
     page.keyboard.press("Control+A")
     page.keyboard.type(CALLBACK)

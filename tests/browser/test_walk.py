@@ -129,7 +129,8 @@ def test_try_it_page_shows_every_further_step_when_its_buttons_are_pressed(
 
 
 def offered_actions(page: "Page") -> list[str]:
-    """What the buttons at the end of the try-it page do."""
+    """What the buttons at the end of the try-it page do, once it is there to its end."""
+    page.wait_for_load_state("load")
     buttons = page.locator("button[name=do]").all()
     return [value for button in buttons if (value := button.get_attribute("value")) is not None]
 
@@ -252,7 +253,7 @@ def test_person_may_try_again_when_the_password_was_wrong(
     relying = Relying(server, client)
     page.goto(relying.url(prompt="consent"))
     fill_in(page, ada.email, "not the password")
-    assert "incorrect" in page.inner_text("#login-page")
+    page.wait_for_selector("#login-page:has-text('incorrect')")
     assert page.input_value("#username") == ada.email
     fill_in(page, ada.email, ada.password)
     page.click("#consent-approve")
@@ -293,7 +294,7 @@ def test_removed_account_is_gone_from_the_browser_when_the_person_removes_it(
     sign_in(page, server, client, ada, app)
     page.goto(Relying(server, client).url(prompt="select_account"))
     page.click("button[name=remove]")
-    assert ada.email not in page.inner_text("body")
+    page.wait_for_function("(email) => !document.body.innerText.includes(email)", arg=ada.email)
     silent = Relying(server, client)
     page.goto(silent.url(prompt="none"))
     assert arrive(page, app)["error"] == "login_required"
@@ -308,7 +309,7 @@ def test_person_is_asked_to_sign_in_again_when_signed_out(
     page.goto(server.url("/logout"))
     assert ada.email in page.inner_text("body")
     page.click("#logout-confirm")
-    assert "Signed out" in page.inner_text("#logged-out")
+    page.wait_for_selector("#logged-out:has-text('Signed out')")
     silent = Relying(server, client)
     page.goto(silent.url(prompt="none"))
     assert arrive(page, app)["error"] == "login_required"

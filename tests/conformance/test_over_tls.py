@@ -101,7 +101,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Suite]:
 def page(chromium: Browser) -> Iterator[Page]:
     """A browser that takes any certificate, as the suite's does."""
     context = chromium.new_context(ignore_https_errors=True)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(45_000)
     yield context.new_page()
     context.close()
 
@@ -118,7 +118,7 @@ def lasting_page(chromium: Browser, tmp_path: Path) -> Iterator[Page]:
         args=list(CHROMIUM_FLAGS),
         ignore_https_errors=True,
     )
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(45_000)
     yield context.new_page()
     context.close()
 
@@ -279,7 +279,7 @@ def test_clients_are_told_of_a_sign_out_through_both_channels(suite: Suite, page
     redirect = {"post_logout_redirect_uri": f"{suite.base}/post_logout_redirect", "state": "a-state"}
     page.goto(suite.server.url(f"/logout?{urlencode({'id_token_hint': hints[1], **redirect})}"))
     page.wait_for_url(f"{suite.base}/post_logout_redirect?state=a-state")
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not suite.web.requests("/test/a/gatepost/backchannel_logout") and time.monotonic() < deadline:
         time.sleep(0.05)
     (told,) = suite.web.requests("/test/a/gatepost/backchannel_logout")
