@@ -149,10 +149,11 @@ class Deployment:
     def judge(self) -> None:
         """Every verifier looks at every token that is alive."""
         alike: dict[int, list[Verifier]] = {}
+        now, kids = self.now, {issued.kid for issued in self.alive}
         for verifier in self.verifiers:
-            verifier.refresh(self.now)
-            for kid in {issued.kid for issued in self.alive}:
-                verifier.wonder(kid, self.now)
+            verifier.refresh(now)
+            for kid in kids:
+                verifier.wonder(kid, now)
             alike.setdefault(id(verifier.keys), []).append(verifier)
         # Those who read the same document come to the same end.
         for group in alike.values():
