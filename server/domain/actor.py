@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 ActorKind = Literal["anonymous", "user", "client", "api_key", "operator"]
 
 
-@dataclass(frozen=True)
-class Actor:
+class Actor(NamedTuple):
     """The person, client, API key or operator behind a change."""
 
     kind: ActorKind

@@ -18,9 +18,10 @@ from sqlalchemy.orm import Mapped, mapped_column
 from server.domain.errors import TooMany
 from server.domain.policy.lockout import Budget
 from server.domain.unit_of_work import UnitOfWork
-from server.infra.database import Base, UtcDateTime, commit_attempt
+from server.infra.database import Base, commit_attempt
 from server.infra.prepared import Rows
 from server.infra.turns import stepping_aside
+from server.infra.utc_datetime import UtcDateTime
 
 WINDOW_SECONDS: Final = 60
 _SENTENCE: Final = "This key has been used as often as it may be in a minute. Try again when Retry-After is over."

@@ -17,9 +17,10 @@ from sqlalchemy.sql.selectable import TextualSelect
 from server.domain.errors import TooMany
 from server.domain.policy.lockout import Budget
 from server.domain.unit_of_work import UnitOfWork
-from server.infra.database import Base, UtcDateTime, commit_attempt
+from server.infra.database import Base, commit_attempt
 from server.infra.prepared import Rows
 from server.infra.turns import stepping_aside
+from server.infra.utc_datetime import UtcDateTime
 
 _SENTENCE: Final = "Too many attempts to sign in."
 

@@ -32,8 +32,8 @@ class Autocommit:
         self._settings = settings
         self._engine: Engine | None = None
         self._connection: Connection | None = None
-        #: The driver's own connection under it.
-        self._driver_connection: Any = None
+        #: The driver's own connection under it, or of psycopg's its one cursor: making one costs a tenth of a read.
+        self._driver: Any = None
         self._prepared: dict[Executable, Prepared] = {}
         self._lock = threading.RLock()
 
@@ -65,15 +65,19 @@ class Autocommit:
         Raises:
             OperationalError: when the database does not answer; whether the statement was committed is then unknown.
         """
-        with self._lock, self._given_up_on_fault():
-            connection = self._open()
-            prepared = self._prepared.get(statement)
-            if prepared is None:
-                prepared = self._prepared[statement] = Prepared(statement, connection.dialect)
+        with self._lock:
             try:
-                return prepared.run(connection.connection.driver_connection, parameters)
-            except connection.dialect.loaded_dbapi.Error as error:
-                raise self._as_sqlalchemy_has_it(connection, prepared.sql, error) from error
+                connection = self._open()
+                prepared = self._prepared.get(statement)
+                if prepared is None:
+                    prepared = self._prepared[statement] = Prepared(statement, connection.dialect)
+                try:
+                    return prepared.run(self._driver, parameters)
+                except connection.dialect.loaded_dbapi.Error as error:
+                    raise self._as_sqlalchemy_has_it(connection, prepared.sql, error) from error
+            except BaseException:
+                self.close()
+                raise
 
     def _as_sqlalchemy_has_it(self, connection: Connection, sql: str, error: Exception) -> Exception:
         dialect = connection.dialect
@@ -91,16 +95,26 @@ class Autocommit:
     @contextmanager
     def transaction(self) -> Iterator[Autocommit]:
         """Several statements as one transaction, for SQLite, which knows no statement that changes two tables."""
-        with self._lock, self._given_up_on_fault():
-            connection = self._open()
-            begin_writing(connection)
+        with self._lock:
             try:
-                yield self
+                connection = self._open()
+                begin_writing(connection)
+                try:
+                    yield self
+                    self._end(connection, "COMMIT")
+                except BaseException:
+                    if not connection.closed and self._driver.in_transaction:
+                        self._end(connection, "ROLLBACK")
+                    raise
             except BaseException:
-                if not connection.closed:
-                    connection.exec_driver_sql("ROLLBACK")
+                self.close()
                 raise
-            connection.exec_driver_sql("COMMIT")
+
+    def _end(self, connection: Connection, sql: str) -> None:
+        try:
+            self._driver.execute(sql)
+        except connection.dialect.loaded_dbapi.Error as error:
+            raise self._as_sqlalchemy_has_it(connection, sql, error) from error
 
     def scalar(self, sql: str) -> Any:
         """One value, past SQLAlchemy, for what each request asks: a twentieth of the time.
@@ -110,9 +124,9 @@ class Autocommit:
         """
         with self._lock:
             try:
-                if self._driver_connection is None:
-                    self._driver_connection = self._open().connection.driver_connection
-                return self._driver_connection.execute(sql).fetchone()[0]
+                if self._driver is None:
+                    self._open()
+                return self._driver.execute(sql).fetchone()[0]
             except Exception as error:  # each driver has its own classes; the second try has SQLAlchemy's
                 self.close()
                 if isinstance(error, DBAPIError) and not error.connection_invalidated:
@@ -122,7 +136,7 @@ class Autocommit:
     def close(self) -> None:
         """Gives the connection up; the next use opens another."""
         with self._lock:
-            connection, self._connection, self._driver_connection = self._connection, None, None
+            connection, self._connection, self._driver = self._connection, None, None
             if connection is not None:
                 connection.close()
 
@@ -135,15 +149,10 @@ class Autocommit:
     def _open(self) -> Connection:
         if self._connection is None:
             self._connection = self.engine.connect()
+            driver_connection: Any = self._connection.connection.driver_connection
+            is_psycopg = self._connection.dialect.name == "postgresql"
+            self._driver = driver_connection.cursor() if is_psycopg else driver_connection
         return self._connection
-
-    @contextmanager
-    def _given_up_on_fault(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            self.close()
-            raise
 
 
 #: The same statement for the same text: what is prepared is kept by statement.

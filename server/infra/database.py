@@ -11,23 +11,25 @@ import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Final, TypeAlias, TypeVar
 
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import JSON, CursorResult, DateTime, Dialect, Engine, MetaData, Table, create_engine, event, make_url
+from sqlalchemy import JSON, CursorResult, Engine, MetaData, Table, create_engine, event, make_url
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import URL, Connection
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.orm import DeclarativeBase, Session, scoped_session
+from sqlalchemy.orm import ClassManager, DeclarativeBase, Session, scoped_session
+from sqlalchemy.orm.attributes import manager_of_class
 from sqlalchemy.sql.dml import UpdateBase
-from sqlalchemy.types import TypeDecorator
 
 from server.config import ConfigurationError, Settings
 from server.infra import circuit_breaker
+from server.infra.utc_datetime import UtcDateTime
 
 #: What the driver raises when the database is away, busy or full: answered with 503, never with a refusal.
 OUTAGES: Final = (OperationalError, InterfaceError, PoolTimeoutError)
@@ -42,27 +44,6 @@ _READ_ONLY: Final = "gatepost_read_only"
 _AUTOCOMMIT: Final = "AUTOCOMMIT"
 
 DatabaseSession: TypeAlias = Session | scoped_session[Any]
-
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """An aware UTC datetime, on databases that know time zones and on SQLite, which does not."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Refuses naive datetimes and stores UTC."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a naive datetime has no place in the database")
-        return value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Gives SQLite's naive values their zone back."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 class Base(DeclarativeBase):
@@ -249,10 +230,17 @@ def detached(table: type[T], values: Sequence[Any]) -> T:
 
     It is a tenth of the work of loading it through a session. Changing it changes nothing.
     """
-    instance = table()
+    manager, names = _shape_of(table)
+    instance: T = manager.new_instance()
     # Attributes read from here first; setting them one by one would note each as a change.
-    instance.__dict__.update(zip(table.__table__.columns.keys(), values, strict=False))
+    instance.__dict__.update(zip(names, values, strict=False))
     return instance
+
+
+@cache
+def _shape_of(table: type[Base]) -> tuple[ClassManager[Any], list[str]]:
+    """What makes its instances, and the names of its columns."""
+    return manager_of_class(table), table.__table__.columns.keys()
 
 
 def detached_each(tables: Sequence[type[Base]], values: Sequence[Any]) -> list[Any]:

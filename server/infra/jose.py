@@ -9,9 +9,8 @@ import hashlib
 import json
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
@@ -49,14 +48,14 @@ _PSS: Final = PSS(MGF1(_SHA256), 32)
 _P256_BYTES: Final = 32
 _ECDSA: Final = ECDSA(_SHA256)
 _DETERMINISTIC_ECDSA: Final = ECDSA(_SHA256, deterministic_signing=True)
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"))
 #: An encrypted token is no signed one (RFC 7516 §9).
 _FORBIDDEN_HEADERS: Final = FORBIDDEN_HEADERS | {"enc"}
 
 SigningKey = jwk.RSAKey | jwk.ECKey | jwk.OKPKey
 
 
-@dataclass(frozen=True)
-class DecodedToken:
+class DecodedToken(NamedTuple):
     """A token whose signature held."""
 
     header: dict[str, Any]
@@ -139,14 +138,14 @@ def sign(claims: Mapping[str, Any], key: SigningKey, algorithm: str, typ: str) -
 
     The same claims under the same key are the same token, with ES256 too (RFC 6979); PS256 alone is salted.
     """
-    payload = to_base64url(json.dumps(claims, separators=(",", ":")).encode())
+    payload = to_base64url(_ENCODER.encode(claims).encode())
     signed = f"{_encoded_header(algorithm, str(key.kid), typ)}.{payload}"
     return f"{signed}.{to_base64url(signature(key, algorithm, signed.encode()))}"
 
 
 @lru_cache(maxsize=64)
 def _encoded_header(algorithm: str, kid: str, typ: str) -> str:
-    return to_base64url(json.dumps({"alg": algorithm, "kid": kid, "typ": typ}, separators=(",", ":")).encode())
+    return to_base64url(_ENCODER.encode({"alg": algorithm, "kid": kid, "typ": typ}).encode())
 
 
 def signature(key: SigningKey, algorithm: str, data: bytes) -> bytes:
@@ -265,7 +264,7 @@ def _decoded_parts(token: str) -> list[bytes]:
 
 def _json_object(document: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(document)
+        found = json.loads(document.decode())
     except (ValueError, RecursionError) as error:
         raise InvalidToken("This is not a signed token.") from error
     if not isinstance(found, dict):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from authlib.oauth2.rfc6749 import AuthorizationServer as AuthlibServer
 
@@ -19,7 +18,7 @@ from server.protocol.pkce import ProofKey
 from server.protocol.request import ProtocolRequest
 from server.protocol.revocation import RevocationEndpoint
 
-#: Every grant with its extensions, in the order Authlib asks them.
+#: Every grant with its extensions.
 GRANTS: Final = (
     (AuthorizationCodeGrant, (ProofKey(),)),
     (RefreshTokenGrant, ()),
@@ -30,8 +29,7 @@ GRANTS: Final = (
 GRANT_TYPES: Final = tuple(str(grant_class.GRANT_TYPE) for grant_class, _ in GRANTS)
 
 
-@dataclass(frozen=True)
-class EndpointResponse:
+class EndpointResponse(NamedTuple):
     """A machine endpoint's answer; a body of None is empty, one of bytes is written already."""
 
     status: int
@@ -44,8 +42,7 @@ class AuthorizationServer(AuthlibServer):
 
     def __init__(self) -> None:
         super().__init__()
-        for grant_class, extensions in GRANTS:
-            self.register_grant(grant_class, extensions)
+        self._grants = dict(zip(GRANT_TYPES, GRANTS, strict=True))
         self.register_endpoint(IntrospectionEndpoint)
         self.register_endpoint(RevocationEndpoint)
 
@@ -72,9 +69,14 @@ class AuthorizationServer(AuthlibServer):
         grant_type = request.parameters.get("grant_type")
         if grant_type is None:
             raise InvalidRequest("grant_type is missing.")
-        if grant_type not in GRANT_TYPES:
+        known = self._grants.get(grant_type)
+        if known is None:
             raise UnsupportedGrantType("This grant_type is not supported.")
-        return super().get_token_grant(request)
+        grant_class, extensions = known
+        grant = grant_class(request, self)
+        for extend in extensions:
+            extend(grant)
+        return grant
 
     def answer_token_request(self, request: ProtocolRequest) -> EndpointResponse:
         """The token endpoint (RFC 6749 §3.2).

@@ -32,6 +32,7 @@ def _protected(what: str, signing: Sequence[str], encryption: Sequence[str]) -> 
     }
 
 
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 #: JARM §4.
 _ANSWERS_AS_JWT: Final = _protected("authorization", jose.SIGNING_ALGORITHMS, jwe.ENCRYPTION_ALGORITHMS)
 #: RFC 9101 §10.5, OpenID Connect Discovery §3.
@@ -58,7 +59,7 @@ def jwks_document(work: UnitOfWork) -> bytes:
 
 def encode_document(document: Mapping[str, Any]) -> bytes:
     """A JSON document as all endpoints write it: sorted, compact, ASCII, and a line end."""
-    return (json.dumps(document, sort_keys=True, separators=(",", ":")) + "\n").encode()
+    return (_ENCODER.encode(document) + "\n").encode()
 
 
 def authorization_server_metadata(settings: Settings) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def find_live_token(work: UnitOfWork, token: str, presented_from: str | None = N
 
 def _presented(work: UnitOfWork, presented_from: str | None) -> UnitOfWork:
     """The same work, as of whoever presented the token: where whoever asks is says nothing about that."""
-    return replace(work, actor=replace(work.actor, ip=presented_from, user_agent=None))
+    return replace(work, actor=work.actor._replace(ip=presented_from, user_agent=None))
 
 
 def find_token_of(work: UnitOfWork, client: Client, token: str) -> SignedAccessToken | PresentedRefreshToken | None:

@@ -24,7 +24,6 @@ from server.config import Settings
 from server.domain.access_tokens import RevokedAccessToken
 from server.infra import database
 from server.infra.database import (
-    UtcDateTime,
     begin_reading,
     commit_before_raising,
     engine_options,
@@ -38,6 +37,7 @@ from server.infra.database import (
     database_url as parsed_url,
 )
 from server.infra.migrations import upgrade
+from server.infra.utc_datetime import UtcDateTime
 
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 

@@ -107,7 +107,7 @@ def test_what_cannot_be_checked_is_not_trusted_but_for_what_outlives_an_outage(
 
 def test_connection_is_replaced_once_when_the_other_side_has_closed_it(autocommit: Autocommit) -> None:
     version = autocommit.scalar("SELECT version FROM registry_version")
-    autocommit._driver_connection.close()
+    autocommit._driver.close()
     assert autocommit.scalar("SELECT version FROM registry_version") == version
 
 

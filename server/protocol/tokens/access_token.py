@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from server.domain import scopes, signing_keys
 from server.domain.access_tokens import standing_of
@@ -23,8 +22,7 @@ TYP: Final = "at+jwt"
 RICH: Final = "rich"
 
 
-@dataclass(frozen=True)
-class VerifiedAccessToken:
+class VerifiedAccessToken(NamedTuple):
     """An access token that may be used now, with everything it stands for."""
 
     claims: Mapping[str, Any]
@@ -39,8 +37,7 @@ class VerifiedAccessToken:
         return scopes.parse(self.claims.get("scope"))
 
 
-@dataclass(frozen=True)
-class IssuedAccessToken:
+class IssuedAccessToken(NamedTuple):
     """A fresh access token."""
 
     token: str
@@ -48,8 +45,7 @@ class IssuedAccessToken:
     expires_in: int
 
 
-@dataclass(frozen=True)
-class Issuance:
+class Issuance(NamedTuple):
     """When and under which id tokens are issued: a retried refresh repeats both."""
 
     at: datetime
