@@ -101,20 +101,14 @@ class Autocommit:
                 begin_writing(connection)
                 try:
                     yield self
-                    self._end(connection, "COMMIT")
                 except BaseException:
-                    if not connection.closed and self._driver.in_transaction:
-                        self._end(connection, "ROLLBACK")
+                    if not connection.closed:
+                        connection.exec_driver_sql("ROLLBACK")
                     raise
+                connection.exec_driver_sql("COMMIT")
             except BaseException:
                 self.close()
                 raise
-
-    def _end(self, connection: Connection, sql: str) -> None:
-        try:
-            self._driver.execute(sql)
-        except connection.dialect.loaded_dbapi.Error as error:
-            raise self._as_sqlalchemy_has_it(connection, sql, error) from error
 
     def scalar(self, sql: str) -> Any:
         """One value, past SQLAlchemy, for what each request asks: a twentieth of the time.

@@ -47,7 +47,7 @@ def key(work: UnitOfWork) -> ApiKey:
 
 def use(work: UnitOfWork, key: ApiKey, times: int = 1, ip: str | None = ADDRESS) -> None:
     for _ in range(times):
-        work.runtime.usage.note_use("api_key", key.id, replace(SOMEBODY, ip=ip))
+        work.runtime.usage.note_use("api_key", key.id, SOMEBODY._replace(ip=ip))
 
 
 def fail(work: UnitOfWork, key: ApiKey, times: int = 1, reason: str = "insufficient_scope") -> None:
@@ -292,7 +292,7 @@ def test_burst_of_failures_is_told_of_once_an_hour(work: UnitOfWork, key: ApiKey
 def test_clients_are_counted_as_keys_are(work: UnitOfWork, clock: FrozenClock) -> None:
     client = make_client(work)
     for ip in ("192.0.2.1", "203.0.113.1"):
-        work.runtime.usage.note_use("client", client.id, replace(SOMEBODY, ip=ip))
+        work.runtime.usage.note_use("client", client.id, SOMEBODY._replace(ip=ip))
         for _ in range(BURST):
             work.runtime.usage.note_failure("client", client.id, "wrong_secret", SOMEBODY)
         flush_usage(work)
