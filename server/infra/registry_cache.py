@@ -39,6 +39,8 @@ class RegistryCache:
         self._version: int | None = None
         self._trusted_until = 0.0
         self._is_listening = False
+        #: How many changes were told of.
+        self._changes = 0
 
     def view(self) -> RegistryView:
         """What is remembered, for one unit of work."""
@@ -63,6 +65,7 @@ class RegistryCache:
 
     def changed(self) -> None:
         """The registry has changed, or may have: the next use asks for its version."""
+        self._changes += 1
         self._trusted_until = 0.0
 
     def listening(self, is_listening: bool) -> None:
@@ -82,15 +85,13 @@ class RegistryCache:
             OperationalError: when the database does not answer: what cannot be checked is not trusted.
         """
         if not self._is_listening or time.monotonic() >= self._trusted_until:
-            # Before asking: a change told of meanwhile is asked for again.
-            self._trusted_until = time.monotonic() + _TRUSTED_SECONDS
-            try:
-                version = self._autocommit.scalar(_VERSION)
-            except BaseException:
-                self.changed()
-                raise
+            changes, asked_at = self._changes, time.monotonic()
+            version = self._autocommit.scalar(_VERSION)
             if version != self._version:
                 self._version, self._values = version, {}
+            # A change that was told of meanwhile is asked for again.
+            if changes == self._changes:
+                self._trusted_until = asked_at + _TRUSTED_SECONDS
         return self._values
 
 

@@ -92,6 +92,29 @@ def test_listener_is_trusted_for_a_second_and_no_longer(
 
 
 @pytest.mark.spec("R-18")
+def test_nobody_trusts_what_is_being_asked_about(
+    settings: Settings, cache: RegistryCache, autocommit: Autocommit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache.listening(True)
+    assert cache.get("key", lambda: "old") == "old"
+    change(settings)
+    cache.changed()
+    ask, found = autocommit.scalar, []
+
+    def ask_slowly(sql: str) -> object:
+        monkeypatch.setattr(autocommit, "scalar", ask)
+        # Another thread comes meanwhile; then the registry changes once more, which is told before the answer is here.
+        found.append(cache.get("key", lambda: "new"))
+        answer = ask(sql)
+        change(settings)
+        cache.changed()
+        return answer
+
+    monkeypatch.setattr(autocommit, "scalar", ask_slowly)
+    found += [cache.get("key", lambda: "new"), cache.get("key", lambda: "newest")]
+    assert found == ["new", "new", "newest"]
+
+
 def test_what_cannot_be_checked_is_not_trusted_but_for_what_outlives_an_outage(
     settings: Settings, cache: RegistryCache, autocommit: Autocommit
 ) -> None:
