@@ -195,15 +195,15 @@ def test_postgresql_is_asked_so_often_and_no_transaction_is_opened_when_the_proc
         send = REQUESTS[name](Requests(service))
         assert send().status_code == 200
         sent: list[str] = []
-        execute = psycopg.Connection.execute
+        execute = psycopg.Cursor.execute
 
-        def counted(connection: Any, query: str, *arguments: Any, **options: Any) -> Any:
+        def counted(cursor: Any, query: str, *arguments: Any, **options: Any) -> Any:
             if threading.current_thread() is threading.main_thread():
-                assert connection.autocommit
+                assert cursor.connection.autocommit
                 sent.append(query)
-            return execute(connection, query, *arguments, **options)
+            return execute(cursor, query, *arguments, **options)
 
-        monkeypatch.setattr(psycopg.Connection, "execute", counted)
+        monkeypatch.setattr(psycopg.Cursor, "execute", counted)
         assert send().status_code == 200
         assert len(sent) == round_trips, "\n".join(sent)
     finally:
