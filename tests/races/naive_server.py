@@ -64,6 +64,10 @@ code_grant.redeem_authorization_code = redeem_authorization_code
 refresh_grant.refresh = refresh
 
 if __name__ == "__main__":
+    from server.cli import main_process
     from server.cli.main import main
 
+    # `serve` replaces the program of its process: what takes its place is to be as naive.
+    program = main_process._PROGRAM.replace("from server.", f"import {__spec__.name}; from server.", 1)
+    main_process._PROGRAM = program
     sys.exit(main())
