@@ -14,7 +14,6 @@ import os
 import select
 import signal
 import sys
-import time
 import weakref
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -26,7 +25,6 @@ from server.infra import memory
 
 #: Linux's number for it, of sys/prctl.h.
 _PR_SET_CHILD_SUBREAPER: Final = 36
-_LOOK_SECONDS: Final = 0.001
 
 
 class Ward:
@@ -110,9 +108,9 @@ def _nurse(wards: Sequence[Ward], sender: Connection, is_complete: Any) -> None:
     gc.collect()
     gc.freeze()
     memory.give_back()
-    context = multiprocessing.get_context("fork")
+    context, own_handle = multiprocessing.get_context("fork"), os.pidfd_open(os.getpid())
     for ward in wards:
-        worker = context.Process(target=_live, args=(ward.run, os.getpid(), is_complete), name="worker")
+        worker = context.Process(target=_live, args=(ward.run, own_handle, is_complete), name="worker")
         worker.start()
         sender.send(worker.pid)
     is_complete.value = True
@@ -121,8 +119,8 @@ def _nurse(wards: Sequence[Ward], sender: Connection, is_complete: Any) -> None:
 
 
 def _live(run: Callable[[], None], nurse: int, is_complete: Any) -> None:
-    while os.getppid() == nurse:
-        time.sleep(_LOOK_SECONDS)
+    _has_ended(nurse, None)
+    os.close(nurse)
     # When the nurse was killed, the main process may not know this worker.
     if is_complete.value:
         run()
