@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -95,8 +96,8 @@ def test_worker_has_ended_when_what_it_needs_does_not_load(capfd: pytest.Capture
 @pytest.mark.parametrize("is_complete", [True, False])
 def test_worker_runs_only_when_the_nurse_has_told_of_it(tmp_path: Path, is_complete: bool) -> None:
     told = tmp_path / "told"
-    nobody = -1
-    nursery._live(teller(told, os.getpid), nobody, ctypes.c_bool(is_complete))
+    with subprocess.Popen([sys.executable, "-c", ""]) as nurse:
+        nursery._live(teller(told, os.getpid), os.pidfd_open(nurse.pid), ctypes.c_bool(is_complete))
     assert told.exists() == is_complete
 
 
