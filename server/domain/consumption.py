@@ -8,7 +8,7 @@ that changes two tables; there it is one transaction.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final, TypeAlias
 
 from sqlalchemy import (
@@ -61,7 +61,7 @@ class Consumption:
         """
         if work.is_in_transaction:
             work.db.flush()
-            return self._run_with(work, lambda statement, values: _all(work, statement, values), parameters)
+            return self._run_with(work, partial(run_in_transaction, work), parameters)
         autocommit = work.runtime.autocommit
         if autocommit.engine.dialect.name == "postgresql":
             return self._run_with(work, autocommit.change, parameters)
@@ -97,7 +97,8 @@ class Consumption:
         return [build(spent) for build in self._inserts], self._answer(spent)
 
 
-def _all(work: UnitOfWork, statement: Executable, parameters: Mapping[str, Any]) -> Rows:
+def run_in_transaction(work: UnitOfWork, statement: Executable, parameters: Mapping[str, Any]) -> Rows:
+    """The rows of one statement in the transaction that the work has begun."""
     result = work.db.connection().execute(statement, parameters)
     return result.all() if result.returns_rows else ()
 

@@ -10,9 +10,9 @@ was used before, a secret or a password that was replaced while the password was
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import cache
-from typing import Any, Final, TypeAlias
+from collections.abc import Mapping, Sequence
+from functools import cache, partial
+from typing import Any, Final
 
 from sqlalchemy import (
     ColumnElement,
@@ -34,15 +34,13 @@ from server.domain import audit_log
 from server.domain.audit_events import AuditEvent
 from server.domain.audit_records import AuditRecord
 from server.domain.browsers import BROWSERS, Browser, new_secret, note_secret
+from server.domain.consumption import Execute, run_in_transaction
 from server.domain.login_attempts import give_back, give_back_parameters, give_back_statement
 from server.domain.policy.lockout import Budget
 from server.domain.sessions import SESSIONS, Session, session_values
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import User
 from server.infra.database import detached, table_of
-from server.infra.prepared import Rows
-
-_Execute: TypeAlias = Callable[[Executable, Mapping[str, Any]], Rows]
 
 _USERS: Final = table_of(User)
 #: What follows, each with the prefix of its parameters.
@@ -103,26 +101,18 @@ def _write(work: UnitOfWork, parameters: Mapping[str, Any], budgets: int) -> boo
     is_one_statement = autocommit.engine.dialect.name == "postgresql"
     if work.is_in_transaction:
         work.db.flush()
-        return (_at_once if is_one_statement else _in_turn)(_in_transaction(work), parameters, budgets)
+        return (_at_once if is_one_statement else _in_turn)(partial(run_in_transaction, work), parameters, budgets)
     if is_one_statement:
         return _at_once(autocommit.change, parameters, budgets)
     with autocommit.transaction():
         return _in_turn(autocommit.change, parameters, budgets)
 
 
-def _in_transaction(work: UnitOfWork) -> _Execute:
-    def execute(statement: Executable, parameters: Mapping[str, Any]) -> Rows:
-        result = work.db.connection().execute(statement, parameters)
-        return result.all() if result.returns_rows else ()
-
-    return execute
-
-
-def _at_once(execute: _Execute, parameters: Mapping[str, Any], budgets: int) -> bool:
+def _at_once(execute: Execute, parameters: Mapping[str, Any], budgets: int) -> bool:
     return bool(execute(_one_statement(budgets), parameters))
 
 
-def _in_turn(execute: _Execute, parameters: Mapping[str, Any], budgets: int) -> bool:
+def _in_turn(execute: Execute, parameters: Mapping[str, Any], budgets: int) -> bool:
     if not execute(_taking(), parameters):
         return False
     for statement in _statements(budgets):

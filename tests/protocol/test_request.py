@@ -1,6 +1,7 @@
 """Requests as the protocol sees them: each parameter once, strictly decoded, from one place."""
 
 import pytest
+from authlib.oauth2 import OAuth2Request
 
 from server.protocol.errors import InvalidRequest
 from server.protocol.request import Parameters, ProtocolRequest
@@ -55,3 +56,12 @@ def test_parameters_count_for_one_place_only_when_authlib_asks(gatepost: Gatepos
         get = ProtocolRequest(work, "GET", url, {}, parameters)
     assert (post.form, post.args) == ({"code": "x"}, {})
     assert (get.form, get.args) == ({}, {"code": "x"})
+
+
+def test_request_has_all_that_authlib_s_own_constructor_sets(gatepost: Gatepost) -> None:
+    url = "https://id.example.com/oauth/token"
+    with gatepost.work() as work:
+        ours = ProtocolRequest(work, "POST", url, {}, Parameters({}))
+    theirs = OAuth2Request("POST", url)
+    assert vars(theirs).keys() <= vars(ours).keys()
+    assert {name for name, value in vars(theirs).items() if vars(ours)[name] != value} == {"payload"}
