@@ -221,6 +221,9 @@ class Settings(BaseSettings):
     keys_dir: Path = Field(Path("keys"), description="The folder of the keyring, readable by its owner alone.")
     bind: str = Field("127.0.0.1:8000", description="Address and port that `gatepost serve` listens on.")
     workers: int | None = Field(None, ge=1, description="Worker processes; by default one per CPU core.")
+    pin_workers: bool = Field(
+        True, description="Each worker keeps to one core, where there are as many workers as cores (Linux)."
+    )
     drain_seconds: int = Field(
         5,
         ge=0,

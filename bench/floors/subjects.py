@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 from bench import http, load, processes
 from bench.load import Limits
 from bench.subject import HttpSubject, Sample, Work
+from server.infra import cores
 from tests.support.components import REPOSITORY
 from tests.support.servers import clean_environment, free_port
 
@@ -37,7 +39,10 @@ class FloorServer(HttpSubject):
 
     def about(self) -> str:
         """One line for the report."""
-        return f"bare WSGI on granian {version('granian')}, one blocking thread per worker, as many workers as Gatepost"
+        return (
+            f"bare WSGI on granian {version('granian')}, one blocking thread per worker, as many workers as Gatepost, "
+            "each kept to a core as there"
+        )
 
 
 @contextmanager
@@ -48,7 +53,17 @@ def floor_server(workers: int, log: Path) -> Iterator[FloorServer]:
     command += ["--workers", str(workers), "--blocking-threads", "1", "--log-level", "error", "bench.floors.app:app"]
     with process(command, log) as running:
         wait_until_open(port, "/constant", running, log)
+        _keep_workers_to_cores(running.pid)
         yield FloorServer(SERVER, port, running.pid)
+
+
+def _keep_workers_to_cores(root: int) -> None:
+    workers = processes.tree(root)[1:]
+    for number, worker in enumerate(workers):
+        core = cores.core_of(number, len(workers))
+        for thread in Path(f"/proc/{worker}/task").iterdir():
+            if core is not None:
+                os.sched_setaffinity(int(thread.name), {core})
 
 
 @contextmanager

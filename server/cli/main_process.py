@@ -23,7 +23,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer, WorkerProcess
 
-from server.infra import draining, listening, memory, nursery
+from server.infra import cores, draining, listening, memory, nursery
 
 #: Named, not imported: the composition root stands above the command line.
 _TARGET = "server.app:create_serving_app"
@@ -51,6 +51,8 @@ class Plan:
     port: int
     workers: int
     drain_seconds: int
+    #: Whether each worker keeps to a core, where there is one for each.
+    keeps_cores: bool
 
 
 def become_main_process(plan: Plan) -> NoReturn:
@@ -86,11 +88,18 @@ def run(plan: Plan) -> None:
         workers_kill_timeout=_END_SECONDS - plan.drain_seconds,
         respawn_failed_workers=True,
         log_level=LogLevels.error,
-    ).drain_for(plan.drain_seconds).serve(target_loader=partial(_load_application, flag, plan.port, plan.drain_seconds))
+    ).drain_for(plan.drain_seconds).keep_cores(plan.keeps_cores).serve(
+        target_loader=partial(_load_application, flag, plan.port, plan.drain_seconds)
+    )
 
 
 def _load_modules() -> None:
     pkgutil.resolve_name(_LOAD)()
+
+
+def _load_on_core(core: int, load: Callable[[], Callable[..., Any]]) -> Callable[..., Any]:
+    cores.keep_to(core)
+    return load()
 
 
 def _load_application(flag: draining.Flag, port: int, drain_seconds: int, target: str) -> Callable[..., Any]:
@@ -111,11 +120,17 @@ class DrainingServer(MPServer):
     """granian's server, with workers from a nursery; before it ends it says so for a while, and still serves."""
 
     _drain_seconds = 0
+    _keeps_cores = False
     _has_nursery = False
 
     def drain_for(self, seconds: int) -> DrainingServer:
         """Sets how long; 0 ends at once."""
         self._drain_seconds = seconds
+        return self
+
+    def keep_cores(self, wanted: bool) -> DrainingServer:
+        """Sets whether each worker keeps to a core of its own, where there are as many workers as cores."""
+        self._keeps_cores = wanted
         return self
 
     def signal_handler_interrupt(self, signum: int, *_: Any) -> None:
@@ -132,8 +147,10 @@ class DrainingServer(MPServer):
         self.interrupt_signal = True
         self.main_loop_interrupt.set()
 
-    def _spawn_worker(self, *arguments: Any, **options: Any) -> WorkerProcess:
-        worker = super()._spawn_worker(*arguments, **options)
+    def _spawn_worker(self, idx: int, target: Any, callback_loader: Any) -> WorkerProcess:  # type: ignore[override]
+        core = cores.core_of(idx, self.workers) if self._keeps_cores else None
+        load = callback_loader if core is None else partial(_load_on_core, core, callback_loader)
+        worker = super()._spawn_worker(idx, target, load)
         if self._has_nursery:
             worker.inner = nursery.Ward(worker.inner.run, _load_modules)
         return worker

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from server.cli.console import faults_as_sentences, operator_work, settings_or_exit
@@ -12,6 +10,7 @@ from server.config import Settings
 from server.domain import clients, signing_keys, users
 from server.domain.key_rotation import remove_retired_keys
 from server.domain.unit_of_work import UnitOfWork
+from server.infra.cores import usable_cores
 from server.infra.jose import SIGNING_ALGORITHMS
 from server.infra.migrations import current_revision, newest_revision, serves
 from server.infra.ports import is_free, split_bind
@@ -39,7 +38,8 @@ def serve(bind: str | None, workers: int | None) -> None:
     if metrics:
         _refuse_busy_port(*metrics, "GATEPOST_METRICS_BIND")
     click.echo(f"Gatepost serves {settings.issuer} on {host}:{port}")
-    become_main_process(Plan(host, port, settings.workers or os.cpu_count() or 1, settings.drain_seconds))
+    workers = settings.workers or len(usable_cores())
+    become_main_process(Plan(host, port, workers, settings.drain_seconds, settings.pin_workers))
 
 
 def _host_and_port(name: str, bind: str) -> tuple[str, int]:

@@ -16,7 +16,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from argon2.low_level import ARGON2_VERSION
 
 from server.config import Settings
-from server.infra import memory
+from server.infra import cores, memory
 from server.infra.turns import stepping_aside
 
 #: A third of the others' share of a busy core.
@@ -116,6 +116,7 @@ class _HashingThread:
 
 def _step_back() -> None:
     """Lets threads that serve requests go first: twenty milliseconds are long for a token and short for a person."""
+    cores.roam()
     # Only Linux has a niceness for each thread; elsewhere this would slow the whole process down.
     if sys.platform == "linux":
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

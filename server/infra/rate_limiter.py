@@ -11,7 +11,6 @@ import heapq
 import importlib
 import logging
 import math
-import os
 import threading
 import time
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 from server.config import ConfigurationError, Settings
+from server.infra.cores import usable_cores
 
 log = logging.getLogger(__name__)
 
@@ -275,7 +275,7 @@ def open_rate_limits(settings: Settings) -> RateLimits:
     url = settings.rate_limit_redis_url
     if url is None:
         return RateLimits()
-    processes = settings.rate_limit_processes or settings.workers or os.cpu_count() or 1
+    processes = settings.rate_limit_processes or settings.workers or len(usable_cores())
     try:
         store = RedisStore(url.get_secret_value())
     except ValueError as error:

@@ -33,14 +33,14 @@ def drainer(seconds: int) -> DrainingServer:
 def test_program_finds_the_package_where_this_one_did_and_reads_the_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     executed: list[Any] = []
     monkeypatch.setattr(os, "execv", lambda program, words: executed.append((program, words)))
-    main_process.become_main_process(Plan("127.0.0.1", 8000, 3, 5))
+    main_process.become_main_process(Plan("127.0.0.1", 8000, 3, 5, True))
     ((program, words),) = executed
     assert (program, words[0]) == (sys.executable, sys.executable)
     assert words[-4:-2] == ["gatepost", "serve"], "what an operator looks for in the list of processes"
     there = words.index("-c") + 1
     words[there] = words[there].replace("main(", "main.__globals__['run'] = print; main(")
     told = subprocess.run(words, cwd="/", capture_output=True, text=True, check=True, env={})
-    assert told.stdout == "Plan(host='127.0.0.1', port=8000, workers=3, drain_seconds=5)\n"
+    assert told.stdout == "Plan(host='127.0.0.1', port=8000, workers=3, drain_seconds=5, keeps_cores=True)\n"
 
 
 def test_main_process_holds_nothing_of_the_application() -> None:

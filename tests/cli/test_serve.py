@@ -33,6 +33,10 @@ class RecordedServer:
         self.options["drain_seconds"] = seconds
         return self
 
+    def keep_cores(self, wanted: bool) -> RecordedServer:
+        self.options["keeps_cores"] = wanted
+        return self
+
     def serve(self, target_loader: Callable[[str], Any]) -> None:
         RecordedServer.started.append({**self.options, "target_loader": target_loader})
 
@@ -69,13 +73,19 @@ def test_server_starts_as_configured_when_everything_is_there(
     assert (options["address"], options["port"], options["workers"]) == ("127.0.0.1", port, 3)
     assert (options["interface"], options["http"]) == (Interfaces.WSGI, HTTPModes.http1)
     assert options["websockets"] is False
-    assert options["respawn_failed_workers"] is True
+    assert options["respawn_failed_workers"] is options["keeps_cores"] is True
     assert options["http1_settings"].header_read_timeout == 10_000
 
 
 def test_one_worker_a_core_is_started_when_nothing_is_said(ready: Cli, started: list[dict[str, Any]]) -> None:
     ready.ok("serve")
-    assert started[0]["workers"] == os.cpu_count()
+    assert started[0]["workers"] == len(os.sched_getaffinity(0))
+
+
+def test_workers_are_not_kept_to_cores_when_the_operator_says_so(ready: Cli, started: list[dict[str, Any]]) -> None:
+    ready.variables["GATEPOST_PIN_WORKERS"] = "false"
+    ready.ok("serve")
+    assert started[0]["keeps_cores"] is False
 
 
 def test_flags_win_over_variables(ready: Cli, started: list[dict[str, Any]], port: int) -> None:
