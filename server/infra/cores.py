@@ -8,6 +8,8 @@ itself (`docs/adr/0020-each-worker-keeps-to-a-core.md`).
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from contextlib import suppress
 
 #: The cores of this process before it kept to one.
 _before: frozenset[int] | None = None
@@ -35,11 +37,17 @@ def core_of(worker: int, workers: int) -> int | None:
 def keep_to(core: int) -> None:
     """Has this thread, and all it starts from now on, run on that core only."""
     global _before
-    _before = frozenset(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {core})
+    _before = frozenset(usable_cores())
+    _run_on({core})
 
 
 def roam() -> None:
     """Lets this thread run wherever the process might before: it works long, and leaves the core to others."""
     if _before is not None:
-        os.sched_setaffinity(0, _before)
+        _run_on(_before)
+
+
+def _run_on(cores: Iterable[int]) -> None:
+    # Sandboxes may forbid it, and an operator may take the core away meanwhile: it is faster, not needed.
+    with suppress(OSError):
+        os.sched_setaffinity(0, cores)

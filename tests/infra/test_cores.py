@@ -68,6 +68,18 @@ def test_system_that_does_not_tell_decides_for_itself(monkeypatch: pytest.Monkey
     assert cores.core_of(0, 3) is None
 
 
+def test_work_goes_on_where_the_system_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(cores, "_before", None)
+    monkeypatch.setattr(os, "sched_setaffinity", refuse)
+    before = cores.usable_cores()
+    cores.keep_to(before[0])
+    cores.roam()
+    assert cores.usable_cores() == sorted(os.sched_getaffinity(0)) == before
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("is_pinned", [True, False])
 def test_running_workers_are_where_they_should_be(tmp_path: Path, is_pinned: bool) -> None:
