@@ -91,8 +91,8 @@ def create_serving_app(settings: Settings | None = None) -> Flask:
     MailWorker(runtime).start()
     UsageWriter(runtime).start()
     runtime.audit_queue.start(settings)
-    RegistryListener(settings, runtime.registry_cache).start()
     with app.app_context():
+        RegistryListener(settings, runtime.registry_cache).listen(database.engine)
         # A worker that has never served the JWKS has it all the same when the database goes away.
         metadata.jwks_document(UnitOfWork.begin(runtime, database.session(), OPERATOR))
     with app.app_context():

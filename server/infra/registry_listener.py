@@ -7,7 +7,7 @@ import logging
 import threading
 from typing import Any, Final
 
-from sqlalchemy import create_engine
+from sqlalchemy import Engine, create_engine, event
 
 from server.config import Settings
 from server.infra.database import database_url
@@ -19,17 +19,25 @@ _RETRY_SECONDS: Final = 1.0
 
 
 class RegistryListener(threading.Thread):
-    """Tells the cache of every change; while it cannot hear, the cache asks for itself. SQLite has none."""
+    """Tells the cache of every change; while it cannot hear, the cache asks for itself.
+
+    SQLite tells other processes nothing: there is no thread then, and the cache hears of what this process commits.
+    """
 
     def __init__(self, settings: Settings, cache: RegistryCache) -> None:
         super().__init__(name="registry-listener", daemon=True)
         self._url, self._cache = database_url(settings), cache
         self._stopped = threading.Event()
 
-    def start(self) -> None:
-        """Begins to listen where there is something to hear; to be called after the last fork."""
+    def listen(self, engine: Engine) -> None:
+        """Begins to hear of changes, those by way of `engine` among them; to be called after the last fork."""
         if self._url.get_backend_name() == "postgresql":
-            super().start()
+            self.start()
+            return
+        # Whoever changes a client here and uses it at once meets the change. `checkin` comes after a commit, `commit`
+        # before it.
+        event.listen(engine, "checkin", lambda _connection, _record: self._cache.changed())
+        self._cache.hearing_nothing()
 
     def stop(self) -> None:
         """Ends the thread within a second."""

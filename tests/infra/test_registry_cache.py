@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 
 from server.config import Settings
 from server.infra import registry_cache
 from server.infra.autocommit import Autocommit
-from server.infra.database import open_session
+from server.infra.database import open_engine, open_session
 from server.infra.migrations import upgrade
 from server.infra.registry_cache import RegistryCache
 from server.infra.registry_listener import RegistryListener
@@ -91,6 +92,30 @@ def test_listener_is_trusted_for_a_second_and_no_longer(
     assert cache.get("key", lambda: "newest") == "newest"
 
 
+def test_sqlite_is_asked_again_after_five_milliseconds_and_at_once_after_a_commit_here(
+    settings: Settings, cache: RegistryCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(registry_cache.time, "monotonic", lambda: now)
+    engine = open_engine(settings)
+    listener = RegistryListener(settings, cache)
+    listener.listen(engine)
+    assert not listener.is_alive()
+    assert cache.get("key", lambda: "old") == "old"
+    change(settings)
+    now = 100.004
+    assert cache.get("key", lambda: "new") == "old"
+    now = 100.005
+    assert cache.get("key", lambda: "new") == "new"
+    with Session(engine) as db:
+        db.execute(CHANGE)
+        # Somebody asks between the change and its commit; he may not keep others from the change.
+        assert cache.get("key", lambda: "newer") == "new"
+        db.commit()
+    assert cache.get("key", lambda: "newer") == "newer"
+    engine.dispose()
+
+
 def test_nobody_trusts_what_is_being_asked_about(
     settings: Settings, cache: RegistryCache, autocommit: Autocommit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,12 +179,13 @@ def test_change_is_heard_of_when_postgresql_tells_it(postgres_url: str) -> None:
     autocommit = Autocommit(settings)
     cache = RegistryCache(autocommit)
     listener = RegistryListener(settings, cache)
-    listener.start()
+    engine = open_engine(settings)
+    listener.listen(engine)
     try:
         deadline = time.monotonic() + 10
-        while not cache._is_listening and time.monotonic() < deadline:
+        while not cache._trusted_seconds and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert cache._is_listening
+        assert cache._trusted_seconds
         assert cache.get("key", lambda: "old") == "old"
         # Trusted for long, so that only what was heard can bring the new value.
         cache._trusted_until = time.monotonic() + 60
@@ -171,4 +197,5 @@ def test_change_is_heard_of_when_postgresql_tells_it(postgres_url: str) -> None:
     finally:
         listener.stop()
         listener.join(5)
+        engine.dispose()
         autocommit.dispose()
