@@ -11,7 +11,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench import report
+from bench import processors, report
 from bench.campaign import Campaign, Plan
 from bench.journal import Journal, Results
 from bench.load import Limits
@@ -39,6 +39,7 @@ _EPILOG = """
       python -m bench --quick                      every cell once, briefly: does it all run?
       python -m bench --output docs/performance.md the full report: a quiet machine, 25 minutes
       python -m bench --resume --output docs/performance.md   go on with it
+      python -m bench --without-ifma --output docs/performance-without-ifma.md   as on an older processor
       python -m bench --only refresh --no-peers    one operation, with the floors
 """
 
@@ -75,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="then watch memory over N requests (default: 200,000; 0 with --quick or --only)",
     )
+    parser.add_argument(
+        "--without-ifma", action="store_true", help="hide AVX-512 IFMA from OpenSSL, as on processors without it"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with a run of the same plan that was ended")
     parser.add_argument("--output", type=Path, help="where the report goes; default: standard output")
     return parser
@@ -94,6 +98,7 @@ def _plan(options: argparse.Namespace) -> Plan:
         seed=options.seed,
         endurance=endurance,
         left_out=() if options.no_peers else tuple(OUT_OF_REACH.items()),
+        without_ifma=options.without_ifma,
     )
 
 
@@ -104,6 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(given)
     plan, results = _plan(options), Results()
+    if options.without_ifma:
+        processors.hide_ifma()
     journal = Journal(None if options.quick else JOURNAL, repr(plan), resume=options.resume, results=results)
     with tempfile.TemporaryDirectory(prefix="gatepost-bench-") as directory:
         Campaign(plan, Path(directory), results, journal).run()

@@ -48,6 +48,8 @@ class Plan:
     endurance: int = 0
     #: What is not asked for, with the reason for the report.
     left_out: tuple[tuple[str, str], ...] = ()
+    #: Whether OpenSSL signs as on processors without AVX-512 IFMA.
+    without_ifma: bool = False
 
 
 def say(text: str) -> None:
