@@ -21,6 +21,7 @@ from wsgiref.util import setup_testing_defaults
 import psycopg
 
 from server.app import create_serving_app
+from server.infra.registry_listener import RegistryListener
 
 Call = Callable[..., Any]
 
@@ -100,6 +101,7 @@ def answer_one(order: dict[str, Any], report: int) -> None:
     points = Points(order["point"], report)
     hook_sqlite(points)
     hook_postgres(points)
+    _have_every_check_made()
     application = create_serving_app()
     # Opens the connection and fills what a process keeps, so that the points are those of one that has served before.
     _serve(application, order | {"path": "/oauth/introspect", "body": "token=x"})
@@ -108,6 +110,11 @@ def answer_one(order: dict[str, Any], report: int) -> None:
     points.reach("before the response")
     os.write(report, json.dumps({"status": int(told[:3]), "body": content.decode()}).encode())
     os._exit(0)
+
+
+def _have_every_check_made() -> None:
+    """Nothing is taken as known for some time: each request has all the points there can be, at any speed."""
+    RegistryListener.listen = lambda _self, _engine: None  # type: ignore[method-assign]
 
 
 def _serve(application: Call, order: dict[str, Any]) -> tuple[str, bytes]:

@@ -248,8 +248,11 @@ def _as_postgres(directory: Path) -> list[str]:
 
 
 @contextmanager
-def postgres_cluster() -> Iterator[PostgresCluster]:
-    """A PostgreSQL with durable writes on a free loopback port, removed when the context ends."""
+def postgres_cluster(*, is_durable: bool = True) -> Iterator[PostgresCluster]:
+    """A PostgreSQL on a free loopback port, removed when the context ends.
+
+    One that is not durable does not wait for its disk: what it has committed outlives processes, not a power cut.
+    """
     initdb, pg_ctl = postgres_tool("initdb"), postgres_tool("pg_ctl")
     directory = Path(tempfile.mkdtemp(prefix="gatepost-pg-"))
     data, log = directory / "data", directory / "log"
@@ -261,7 +264,8 @@ def postgres_cluster() -> Iterator[PostgresCluster]:
         password_file.chmod(0o644)  # the folder around it is closed
         make = ["-U", "gatepost", "-A", "scram-sha-256", f"--pwfile={password_file}", "--no-locale", "-E", "UTF8"]
         _checked([*prefix, str(initdb), "-D", str(data), *make], directory)
-        options = f"-p {cluster.port} -k {directory} -c listen_addresses=127.0.0.1 -c fsync=on -c max_connections=200"
+        options = f"-p {cluster.port} -k {directory} -c listen_addresses=127.0.0.1 -c max_connections=200"
+        options += f" -c fsync={'on' if is_durable else 'off'}"
         start = [*prefix, str(pg_ctl), "-D", str(data), "-l", str(log), "-w", "-t", "60", "-o", options, "start"]
         _checked(start, directory, also_show=log)
         try:
