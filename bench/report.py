@@ -12,7 +12,7 @@ from statistics import median
 
 from cryptography.hazmat.backends.openssl import backend
 
-from bench import processors
+from bench import interpreter, processors
 from bench.campaign import GATEPOST_POSTGRES, GATEPOST_SQLITE, Plan
 from bench.floors.subjects import CONSTANT, HASH, RAW_POSTGRES, RAW_SQLITE, ROTATION, SERVER, SIGN, VERIFY
 from bench.journal import Results
@@ -170,7 +170,7 @@ def machine(before: float, after: float, postgres: str, about: Mapping[str, str]
     lines = [
         f"* {os.cpu_count()} × {processors.describe()}, {memory:.0f} GiB, Linux {platform.release()}",
         f"* Load before and after (one minute): {before:.2f} and {after:.2f}",
-        f"* Python {platform.python_version()}, {backend.openssl_version_text()}, "
+        f"* {interpreter.describe()}, {backend.openssl_version_text()}, "
         + ", ".join(f"{name} {version(name)}" for name in _PACKAGES),
     ]
     if postgres:

@@ -1,0 +1,17 @@
+"""Which build of Python it is that serves and that loads: one that was optimised by a profile is a quarter faster."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from pathlib import Path
+from typing import Final
+
+_DISTRIBUTION: Final = Path("/usr")
+
+
+def describe() -> str:
+    """The version and whose build it is; distributions optimise theirs, most others are built as they come."""
+    if Path(sys.base_prefix) != _DISTRIBUTION:
+        return f"Python {platform.python_version()}, not the distribution's"
+    return f"Python {platform.python_version()} of {platform.freedesktop_os_release()['PRETTY_NAME']}"
