@@ -27,6 +27,9 @@ _EPILOG = """
     report shows medians over the rounds, their spread, and ratios to the floors of the same round. Everything
     listens on 127.0.0.1 only and lives in a temporary folder.
 
+    It measures with the Python that it runs on, and that build matters: take one that was optimised as a
+    distribution's is, as `make bench PYTHON=/usr/bin/python3 VENV=var/distribution` does.
+
     Needs the packages of requirements-dev.lock; PostgreSQL's initdb and pg_ctl for the half with PostgreSQL; node
     and npm for oidc-provider; a package index for django-oauth-toolkit and canaille; java and mvn for keycloak. They
     are installed into var/bench with pinned versions. What is missing is left out, and the report says so.
