@@ -17,5 +17,5 @@ def test_build_of_a_distribution_is_named_after_it(monkeypatch: pytest.MonkeyPat
 
 
 def test_other_build_is_told_apart_and_its_folder_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "base_prefix", "/home/ada/python")
+    monkeypatch.setattr(sys, "base_prefix", "/opt/python")
     assert interpreter.describe() == f"Python {platform.python_version()}, not the distribution's"

@@ -6,6 +6,7 @@ import json
 import re
 import socket
 import stat
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,13 +18,19 @@ from server.cli import dev
 from server.domain.client_secrets import verify_client_secret
 from server.domain.clients import get_client
 from server.domain.passwords import verify_password
+from server.domain.usage_writing import UsageWriter
 from server.domain.users import get_user
 from server.infra.database import database
+from server.web.mail_worker import MailWorker
+from server.web.outbox_worker import OutboxWorker
 from tests.support.application import Gatepost
 from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from tests.cli.conftest import Cli
+
+#: The threads of a server that `gatepost dev` starts.
+WORKERS = (MailWorker, OutboxWorker, UsageWriter)
 
 
 class Listener:
@@ -42,7 +49,14 @@ class Listener:
 def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[dict[str, Any]]]:
     Listener.started = []
     monkeypatch.setattr(dev, "create_server", Listener)
+    before = threading.enumerate()
     yield Listener.started
+    # A thread that had not begun yet would take the next test's folder for its own.
+    workers = [thread for thread in threading.enumerate() if isinstance(thread, WORKERS) and thread not in before]
+    for worker in workers:
+        worker.stop()
+    for worker in workers:
+        worker.join()
     for options in Listener.started:
         with options["app"].app_context():
             database.engine.dispose()
