@@ -1,4 +1,4 @@
-"""Which build of Python it is that serves and that loads: one that was optimised by a profile is a quarter faster."""
+"""Which build of Python it is that serves and that loads: one that was optimised by a profile takes less time."""
 
 from __future__ import annotations
 
