@@ -55,7 +55,7 @@ check: ## Everything CI runs, in the same way
 bench: install ## Measure CPU per request beside floors and peers; half an hour on a quiet machine
 	$(BIN)/python -m bench --output docs/performance.md
 
-bench-without-ifma: install ## The same as on a processor on which an RSA signature takes three times as long
+bench-without-ifma: install ## The same as on a processor on which an RSA signature takes twice as long
 	$(BIN)/python -m bench --without-ifma --output docs/performance-without-ifma.md
 
 growth: install ## Measure what a request costs with a thousand rows and with ten million

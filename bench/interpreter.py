@@ -11,7 +11,15 @@ _DISTRIBUTION: Final = Path("/usr")
 
 
 def describe() -> str:
-    """The version and whose build it is; distributions optimise theirs, most others are built as they come."""
+    """The version and whose build it is: the distribution's, which it names, or another."""
     if Path(sys.base_prefix) != _DISTRIBUTION:
         return f"Python {platform.python_version()}, not the distribution's"
-    return f"Python {platform.python_version()} of {platform.freedesktop_os_release()['PRETTY_NAME']}"
+    return f"Python {platform.python_version()} of {_distribution()}"
+
+
+def _distribution() -> str:
+    try:
+        return platform.freedesktop_os_release()["PRETTY_NAME"]
+    except OSError:
+        # A report is not lost for want of a name.
+        return "a distribution without a name"

@@ -1,7 +1,7 @@
 """What this machine's processor is, and how OpenSSL signs on one that has less.
 
-OpenSSL signs with RSA in a third of the time where the processor has AVX-512 IFMA (Intel since Ice Lake, AMD since Zen
-4). Ratios to that signature then weigh the same Python three times as much. Hidden from OpenSSL, the same machine signs
+OpenSSL signs with RSA in less than half the time where the processor has AVX-512 IFMA (Intel since Ice Lake, AMD since
+Zen 4). Ratios to that signature then weigh the same Python twice as much. Hidden from OpenSSL, the same machine signs
 as others do, and both can be told apart: what is the processor's, and what is ours.
 """
 

@@ -156,8 +156,8 @@ def _what_a_signature_weighs(results: Results) -> str:
     here = f"takes {median(found):,.0f} µs here" if found else "was not measured here"
     return (
         f"Most targets are ratios to `sign only`, one RSA-2048 signature behind a bare server. It {here}; on the "
-        "processor that the targets were set on it took 1,015 to 1,181. Where OpenSSL finds AVX-512 IFMA it takes a "
-        "third, while all else takes what it took, so the same server misses more of them there. Both are measured: "
+        "processor that the targets were set on it took 1,015 to 1,181. Where OpenSSL finds AVX-512 IFMA it takes "
+        "less than half, while all else takes what it took, so the same server misses more there. Both are measured: "
         "[with what this machine's processor has](performance.md), and [with IFMA hidden from OpenSSL]"
         "(performance-without-ifma.md) in every server alike, as on processors of AMD before Zen 4, Intel before Ice "
         "Lake, and those of the targets."
