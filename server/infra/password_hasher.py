@@ -41,7 +41,7 @@ class PasswordHasher:
             memory_cost=settings.argon2_memory_kib,
             parallelism=settings.argon2_parallelism,
         )
-        self._thread = _HashingThread()
+        self._thread = _HashingThread(settings.argon2_memory_kib * 1024)
         self._decoy = _decoy(self._argon2)
 
     def hash(self, password: str) -> str:
@@ -74,9 +74,10 @@ def _decoy(argon2: Argon2Hasher) -> str:
 
 
 class _HashingThread:
-    """Does one job after the other; begun by the first, as threads do not survive a fork."""
+    """Does one job after the other, each in `memory_bytes`; begun by the first, as threads do not survive a fork."""
 
-    def __init__(self) -> None:
+    def __init__(self, memory_bytes: int) -> None:
+        self._memory_bytes = memory_bytes
         self._jobs: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -105,6 +106,8 @@ class _HashingThread:
                 memory.give_back()
                 patience = None
                 continue
+            if patience is None:
+                memory.wish_for_huge_pages(self._memory_bytes)
             try:
                 future.set_result(job())
             except BaseException as error:  # noqa: BLE001 – whoever waits for the result raises it

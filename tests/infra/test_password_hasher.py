@@ -127,6 +127,34 @@ def test_memory_goes_back_to_the_system_when_nobody_signs_in_for_a_while() -> No
     assert finished.stdout == "True True\n", finished.stdout + finished.stderr
 
 
+HUGE_PAGES = """
+from pathlib import Path
+from server.config import Settings
+from server.infra import memory, password_hasher
+
+memory.keep_one_heap()
+password_hasher.IDLE_SECONDS = 3600
+password_hasher.PasswordHasher(Settings(_env_file=None)).verify(None, "correct horse")
+resident = 0
+for line in Path("/proc/self/smaps").read_text().splitlines():
+    name, _, value = line.partition(":")
+    if name == "Rss":
+        kilobytes = int(value.split()[0])
+    if name == "VmFlags" and "hg" in value.split():
+        resident += kilobytes
+print(resident > 15_000)
+"""
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc" or not Path("/sys/kernel/mm/transparent_hugepage").exists(),
+    reason="only glibc is asked for huge pages, and only a kernel that has them heeds it",
+)
+def test_password_is_hashed_where_huge_pages_were_asked_for() -> None:
+    finished = subprocess.run([sys.executable, "-c", HUGE_PAGES], cwd=REPOSITORY, capture_output=True, text=True)
+    assert finished.stdout == "True\n", finished.stdout + finished.stderr
+
+
 def test_fault_reaches_whoever_waits_and_the_next_password_is_hashed() -> None:
     subject = hasher()
     with pytest.raises(AttributeError):
