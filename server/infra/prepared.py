@@ -36,10 +36,10 @@ class Prepared:
         kinds = _kinds(compiled)
         if compiled.positiontup is None:
             documents = [name for name, kind in kinds.items() if isinstance(kind, JSON)]
-            wrappings = ((name, _into_database(kinds[name], dialect)) for name in documents)
+            wrappings = ((name, into_database(kinds[name], dialect)) for name in documents)
             self._documents = [(name, wrap) for name, wrap in wrappings if wrap is not None]
         else:
-            self._inputs = [(name, _into_database(kinds[name], dialect)) for name in compiled.positiontup]
+            self._inputs = [(name, into_database(kinds[name], dialect)) for name in compiled.positiontup]
             conversions = (_out_of_database(column.type, dialect) for column in compiled._result_columns)
             self._outputs = [(index, convert) for index, convert in enumerate(conversions) if convert is not None]
 
@@ -72,7 +72,8 @@ def _kinds(compiled: SQLCompiler) -> dict[str, TypeEngine[Any]]:
     return kinds
 
 
-def _into_database(kind: TypeEngine[Any], dialect: Dialect) -> _Conversion | None:
+def into_database(kind: TypeEngine[Any], dialect: Dialect) -> _Conversion | None:
+    """What becomes of a value of this type on its way to the driver; None when it goes as it is."""
     return kind.dialect_impl(dialect).bind_processor(dialect)
 
 
