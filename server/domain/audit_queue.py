@@ -85,12 +85,13 @@ class AuditQueue:
         self._due.set()
 
     def wait(self, seconds: float) -> bool:
-        """Waits for a row; whether there is one, or none will come any more."""
-        return self._due.wait(seconds)
+        """Waits for a row; whether one came since this was asked before, or none will come any more."""
+        is_due = self._due.wait(seconds)
+        self._due.clear()
+        return is_due
 
     def first(self, count: int) -> list[AuditValues]:
         """The oldest rows, which stay until they are `forget`ten."""
-        self._due.clear()
         with self._lock:
             return list(islice(self._rows, count))
 
@@ -133,9 +134,13 @@ class _Writer(threading.Thread):
         return self._main.is_alive() and self._queue.is_open
 
     def _write_all(self) -> bool:
-        """Writes what waits; False when the database does not take it, and the rows wait on."""
-        batch = BATCH
-        while rows := self._queue.first(batch):
+        """Writes what waits now; False when the database does not take it, and the rows wait on.
+
+        What comes meanwhile gathers for the next time: a busy worker would otherwise never write many at once.
+        """
+        batch, waiting = BATCH, len(self._queue)
+        while waiting > 0:
+            rows = self._queue.first(min(batch, waiting))
             try:
                 self._write(rows)
             except (SQLAlchemyError, TypeError, ValueError) as error:
@@ -149,6 +154,7 @@ class _Writer(threading.Thread):
                     continue
                 log.error("an audit row %s cannot be written: %s", rows[0]["event"], type(error).__name__)
             self._queue.forget(len(rows))
+            waiting -= len(rows)
         return True
 
     def _write(self, rows: list[AuditValues]) -> None:
