@@ -75,6 +75,26 @@ def test_row_arrives_within_milliseconds_and_beside_the_transaction(gatepost: Ga
     assert row.details == {"scopes": ["notes:read"], "count": 2, "none": None}
 
 
+def test_rows_that_come_while_others_are_written_gather_for_the_next_time(
+    queued: UnitOfWork, queue: AuditQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps, write = [], audit_queue._Writer._write
+
+    def write_while_another_comes(writer: Any, rows: list[Any]) -> None:
+        steps.append(f"{len(rows)} written")
+        if len(steps) == 2:
+            issue(queued)
+            issue(queued)
+        write(writer, rows)
+
+    patient = SimpleNamespace(sleep=lambda _seconds: steps.append("gathering"), monotonic=time.monotonic)
+    monkeypatch.setattr(audit_queue, "time", patient)
+    monkeypatch.setattr(audit_queue._Writer, "_write", write_while_another_comes)
+    issue(queued)
+    eventually(lambda: len(steps) >= 4)
+    assert steps[:4] == ["gathering", "1 written", "gathering", "2 written"]
+
+
 def test_rows_keep_their_order_and_their_number_when_many_threads_write(
     gatepost: Gatepost, queued: UnitOfWork, queue: AuditQueue
 ) -> None:
