@@ -19,7 +19,7 @@ from server.domain.errors import NotFound
 from server.domain.policy.lifetimes import is_expired
 from server.domain.unit_of_work import UnitOfWork
 from server.infra import secrets
-from server.infra.database import Base, columns_of, detached
+from server.infra.database import Base, columns_of, snapshot
 
 #: The method whose secret is a key.
 CLIENT_SECRET_JWT: Final = "client_secret_jwt"
@@ -139,7 +139,7 @@ def readable_client_secrets(work: UnitOfWork, client: Client) -> Sequence[str]:
 
 def _remembered_secrets(work: UnitOfWork, client: Client) -> Sequence[ClientSecret]:
     def load() -> Sequence[ClientSecret]:
-        return [detached(ClientSecret, row) for row in work.read(_OF_CLIENT, {"client_id": client.id})]
+        return [snapshot(ClientSecret, row) for row in work.read(_OF_CLIENT, {"client_id": client.id})]
 
     return work.from_registry((ClientSecret, client.id), load) or ()
 

@@ -9,14 +9,13 @@ from typing import Any, Final
 
 from sqlalchemy import JSON, ForeignKey, bindparam, false, select, update
 from sqlalchemy.orm import Mapped, column_property, mapped_column
-from sqlalchemy.orm.attributes import set_committed_value
 
 from server.domain import audit_log, scopes
 from server.domain.audit_events import AuditEvent
 from server.domain.errors import NotFound
 from server.domain.organizations import Organization
 from server.domain.unit_of_work import UnitOfWork
-from server.infra.database import Base, columns_of, count_changed, detached
+from server.infra.database import Base, columns_of, count_changed, snapshot
 
 #: Who made a client, when that person was deleted.
 MAKER_GONE: Final = "gone"
@@ -161,9 +160,7 @@ def registered_client(work: UnitOfWork, client_id: str) -> Client | None:
         if not rows:
             return None
         suspended_at, *values = rows[0]
-        client = detached(Client, values)
-        set_committed_value(client, "organization_suspended_at", suspended_at)
-        return client
+        return snapshot(Client, values, organization_suspended_at=suspended_at)
 
     return work.from_registry((Client, client_id), load)
 

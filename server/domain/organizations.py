@@ -18,7 +18,7 @@ from server.domain.membership_records import OWNER, insert_membership
 from server.domain.unit_of_work import UnitOfWork
 from server.domain.users import User, is_name
 from server.infra import secrets
-from server.infra.database import Base, columns_of, detached
+from server.infra.database import Base, columns_of, snapshot
 
 ID_PREFIX: Final = "org_"
 _ID: Final = re.compile(r"org_[0-9A-Za-z]{1,60}")
@@ -117,7 +117,7 @@ def registered_organization(work: UnitOfWork, organization_id: str) -> Organizat
 
     def load() -> Organization | None:
         rows = work.read(_BY_ID, {"organization_id": organization_id})
-        return detached(Organization, rows[0]) if rows else None
+        return snapshot(Organization, rows[0]) if rows else None
 
     return work.from_registry((Organization, organization_id), load)
 

@@ -22,7 +22,7 @@ from server.domain.errors import Conflict, NotFound
 from server.domain.policy.lifetimes import is_expired
 from server.domain.unit_of_work import UnitOfWork
 from server.infra import jose, jwe
-from server.infra.database import Base, columns_of, detached, insert_if_absent
+from server.infra.database import Base, columns_of, insert_if_absent, snapshot
 from server.infra.registry_cache import REGISTRY_VERSION
 
 
@@ -175,7 +175,7 @@ def signing_key(work: UnitOfWork, algorithm: str, at: datetime | None = None) ->
 
 def _signers(work: UnitOfWork, algorithm: str) -> Sequence[tuple[datetime, StoredSigningKey]]:
     """The keys that sign or signed, and since when: first the active one, then the latest."""
-    keys = [detached(StoredSigningKey, row) for row in work.read(_SIGNERS, {"algorithm": algorithm})]
+    keys = [snapshot(StoredSigningKey, row) for row in work.read(_SIGNERS, {"algorithm": algorithm})]
     return [(key.activated_at, key) for key in keys if key.activated_at]
 
 
@@ -272,7 +272,7 @@ def kept_keys(work: UnitOfWork) -> Sequence[StoredSigningKey]:
     """All keys that are not removed, for reading: changing one changes nothing."""
 
     def load() -> Sequence[StoredSigningKey]:
-        keys = [detached(StoredSigningKey, row) for row in work.read(_KEPT_KEYS, {})]
+        keys = [snapshot(StoredSigningKey, row) for row in work.read(_KEPT_KEYS, {})]
         _forget_all_but(work, {key.kid for key in keys})
         return keys
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import inspect
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm.exc import UnmappedInstanceError
 
 from server.domain import clients
 from server.domain.audit_events import AuditEvent
@@ -14,6 +16,7 @@ from server.domain.client_secrets import issue_client_secret, list_client_secret
 from server.domain.clients import Client
 from server.domain.consents import find_consent, give_consent
 from server.domain.errors import NotFound
+from server.domain.organizations import create_organization
 from server.domain.unit_of_work import UnitOfWork
 from tests.domain.factories import audited, find_grant, last_audited, make_client, make_grant, make_user
 from tests.support.clock import FrozenClock
@@ -30,6 +33,22 @@ def test_no_client_is_found_when_there_is_none(work: UnitOfWork, wanted: str) ->
     assert clients.find_client(work, wanted) is None
     with pytest.raises(NotFound, match="There is no client"):
         clients.get_client(work, wanted)
+
+
+def test_client_from_memory_says_what_the_database_says_and_no_session_takes_it(work: UnitOfWork) -> None:
+    organization = create_organization(work, "Sample")
+    organization.suspended_at = work.now
+    stored = make_client(work, organization_id=organization.id)
+    work.db.commit()
+    remembered = clients.registered_client(work, stored.id)
+    assert isinstance(remembered, Client)
+    names = inspect(Client).column_attrs.keys()
+    assert remembered.organization_suspended_at == organization.suspended_at
+    assert {name: getattr(remembered, name) for name in names} == {name: getattr(stored, name) for name in names}
+    assert remembered.allowed_scopes == stored.allowed_scopes
+    remembered.client_name = "Another name"
+    with pytest.raises(UnmappedInstanceError):
+        work.db.add(remembered)
 
 
 def test_clients_are_listed_oldest_first(work: UnitOfWork, clock: FrozenClock) -> None:
