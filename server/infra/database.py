@@ -244,20 +244,24 @@ def _shape_of(table: type[Base]) -> tuple[ClassManager[Any], list[str]]:
 
 
 def snapshot(table: type[T], values: Sequence[Any], **more: Any) -> T:
-    """As `detached`, with `more` attributes, for what is read many times and never given to a session.
-
-    Its attributes are plain ones: those of an instance that SQLAlchemy watches take six times as long to read.
-    """
+    """As `detached`, with `more` attributes, and none that SQLAlchemy watches: they are read in a sixth of the time."""
     kind, names = _unwatched(table)
     instance: T = kind.__new__(kind)
-    instance.__dict__.update(zip(names, values, strict=False), **more)
+    instance.__dict__.update(zip(names, values, strict=True), **more)
     return instance
+
+
+class _NotRead:
+    """What a snapshot was not given is missed when it is asked for, and never taken for nothing."""
+
+    def __get__(self, instance: object, owner: type) -> Any:
+        raise AttributeError("this column was not read")
 
 
 @cache
 def _unwatched(table: type[Base]) -> tuple[Any, list[str]]:
     """A class below the mapped one, not mapped itself, and the names of its columns."""
-    plain = dict.fromkeys(inspect(table).column_attrs.keys())
+    plain = dict.fromkeys(inspect(table).column_attrs.keys(), _NotRead())
     return type(table.__name__, (table,), {"__abstract__": True, **plain}), table.__table__.columns.keys()
 
 

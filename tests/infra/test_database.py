@@ -22,6 +22,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from server.config import Settings
 from server.domain.access_tokens import RevokedAccessToken
+from server.domain.clients import Client
 from server.infra import database
 from server.infra.database import (
     begin_reading,
@@ -32,6 +33,7 @@ from server.infra.database import (
     open_engine,
     open_session,
     prepare_engine,
+    snapshot,
 )
 from server.infra.database import (
     database_url as parsed_url,
@@ -351,3 +353,13 @@ def test_postgresql_that_does_not_answer_is_an_outage() -> None:
 def test_flask_sees_the_same_tables_as_the_rules() -> None:
     assert database.database.metadata is database.Base.metadata
     assert issubclass(RevokedAccessToken, database.Base)
+
+
+def test_snapshot_misses_what_it_was_not_given() -> None:
+    values = [None for _ in Client.__table__.columns]
+    client = snapshot(Client, values)
+    assert client.disabled_at is None
+    with pytest.raises(AttributeError, match="was not read"):
+        _ = client.organization_suspended_at
+    with pytest.raises(ValueError, match="shorter"):
+        snapshot(Client, values[:-1])
