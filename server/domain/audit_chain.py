@@ -70,7 +70,7 @@ _EVENTS = AuditRecord.__table__
 assert isinstance(_SEALS, Table)  # narrows the type: a mapped class may stand for a join
 assert isinstance(_EVENTS, Table)
 _INSERT: Final = insert(_SEALS).inline()
-# One statement, and three parameters, for any number of seals.
+# One statement for any number of seals.
 _INSERT_MANY_ON_POSTGRESQL: Final = text(
     "INSERT INTO audit_seals (sequence, audit_id, key_name, digest)"
     " SELECT sequence, audit_id, :key_name, digest FROM"
