@@ -32,6 +32,8 @@ _IDLE_SECONDS: Final = 0.2
 _RETRY_SECONDS: Final = 1.0
 #: How long a process that ends waits for a database that is away.
 LAST_TRY_SECONDS: Final = 5.0
+#: What a value raises that cannot become one of the database's.
+_VALUE_ERRORS: Final = (AttributeError, TypeError, ValueError)
 
 
 class AuditQueue:
@@ -143,7 +145,7 @@ class _Writer(threading.Thread):
             rows = self._queue.first(min(batch, waiting))
             try:
                 self._write(rows)
-            except (SQLAlchemyError, TypeError, ValueError) as error:
+            except (SQLAlchemyError, *_VALUE_ERRORS) as error:
                 self._disconnect()
                 if not _is_about_a_row(error):
                     log.warning("%d audit rows wait for the database: %s", len(self._queue), type(error).__name__)
@@ -180,4 +182,4 @@ class _Writer(threading.Thread):
 def _is_about_a_row(error: Exception) -> bool:
     """Whether the rows themselves are at fault, and not the database, its disk, its schema or its permissions."""
     # A value that no statement can be made of is a StatementError, of which the driver's errors are kinds.
-    return isinstance(error, DataError | IntegrityError | TypeError | ValueError) or type(error) is StatementError
+    return isinstance(error, (DataError, IntegrityError, *_VALUE_ERRORS)) or type(error) is StatementError

@@ -107,6 +107,7 @@ class _HashingThread:
                 patience = None
                 continue
             if patience is None:
+                # The first job, or the first since the memory went back.
                 memory.wish_for_huge_pages(self._memory_bytes)
             try:
                 future.set_result(job())

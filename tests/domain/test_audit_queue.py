@@ -180,6 +180,18 @@ def test_ending_gives_up_after_some_seconds_when_the_database_stays_away(
     assert "1 audit rows were lost: the database did not answer" in caplog.text
 
 
+def test_moment_that_is_none_holds_up_no_other_row(
+    gatepost: Gatepost, queued: UnitOfWork, queue: AuditQueue, caplog: pytest.LogCaptureFixture
+) -> None:
+    issue(queued, number=1)
+    row = audit_log.row_of(queued, AuditEvent.TOKEN_ISSUED)
+    assert queue.offer({**row, "at": "noon"})
+    issue(queued, number=2)
+    eventually(lambda: not len(queue))
+    assert [row.details["number"] for row in rows_in(gatepost.engine)] == [1, 2]
+    assert "an audit row token.issued cannot be written" in caplog.text
+
+
 def test_row_that_cannot_be_written_holds_up_no_other(
     gatepost: Gatepost, queued: UnitOfWork, queue: AuditQueue, caplog: pytest.LogCaptureFixture
 ) -> None:
