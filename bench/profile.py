@@ -50,8 +50,9 @@ class Application:
         self.gatepost = Gatepost(folder, scopes={"notes:read": "Read your notes"}, **more)
         if not database_url:
             # As `gatepost serve` has it; the tests switch it off.
-            event.listen(self.gatepost.engine, "connect", lambda dbapi, _: dbapi.execute("PRAGMA synchronous=FULL"))
-            self.gatepost.engine.dispose()
+            for engine in self.gatepost.engines:
+                event.listen(engine, "connect", lambda dbapi, _: dbapi.execute("PRAGMA synchronous=FULL"))
+                engine.dispose()
         self.gatepost.add_user()
         self.web = flow_of(self.gatepost, redirect_uris=(REDIRECT_URI,), is_first_party=True)
         self.machine = flow_of(self.gatepost, "machine", scope="notes:read")

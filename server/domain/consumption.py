@@ -63,10 +63,7 @@ class Consumption:
             work.db.flush()
             return self._run_with(work, partial(run_in_transaction, work), parameters)
         autocommit = work.runtime.autocommit
-        if autocommit.engine.dialect.name == "postgresql":
-            return self._run_with(work, autocommit.change, parameters)
-        with autocommit.transaction():
-            return self._run_with(work, autocommit.change, parameters)
+        return autocommit.together(lambda: self._run_with(work, autocommit.change, parameters))
 
     def _run_with(self, work: UnitOfWork, execute: Execute, parameters: Mapping[str, Any]) -> Sequence[Any] | None:
         if work.runtime.autocommit.engine.dialect.name == "postgresql":

@@ -109,7 +109,4 @@ def _count(work: UnitOfWork, bucket: str, limit: int) -> tuple[int | None, datet
 
 def _count_in_database(work: UnitOfWork, parameters: dict[str, Any]) -> Rows:
     autocommit = work.runtime.autocommit
-    if autocommit.engine.dialect.name == "postgresql":
-        return autocommit.change(_COUNT, parameters)
-    with autocommit.transaction():
-        return autocommit.change(_COUNT, parameters)
+    return autocommit.together(lambda: autocommit.change(_COUNT, parameters))

@@ -98,14 +98,11 @@ def sign_in_first(
 
 def _write(work: UnitOfWork, parameters: Mapping[str, Any], budgets: int) -> bool:
     autocommit = work.runtime.autocommit
-    is_one_statement = autocommit.engine.dialect.name == "postgresql"
+    write = _at_once if autocommit.engine.dialect.name == "postgresql" else _in_turn
     if work.is_in_transaction:
         work.db.flush()
-        return (_at_once if is_one_statement else _in_turn)(partial(run_in_transaction, work), parameters, budgets)
-    if is_one_statement:
-        return _at_once(autocommit.change, parameters, budgets)
-    with autocommit.transaction():
-        return _in_turn(autocommit.change, parameters, budgets)
+        return write(partial(run_in_transaction, work), parameters, budgets)
+    return autocommit.together(lambda: write(autocommit.change, parameters, budgets))
 
 
 def _at_once(execute: Execute, parameters: Mapping[str, Any], budgets: int) -> bool:

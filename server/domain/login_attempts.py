@@ -85,10 +85,8 @@ def count_attempt(work: UnitOfWork, budgets: tuple[Budget, ...]) -> int:
 def _count_at_once(work: UnitOfWork, budgets: tuple[Budget, ...]) -> int:
     """As `count_attempt`, committed: the statement is a transaction of its own."""
     now, ordered, autocommit = work.now, in_order(budgets), work.runtime.autocommit
-    if autocommit.engine.dialect.name == "postgresql":
-        return _wait(autocommit.change(_spend_of(ordered), _spending(ordered, now)), ordered, now)
-    with autocommit.transaction():
-        return _wait(autocommit.change(_spend_of(ordered), _spending(ordered, now)), ordered, now)
+    rows = autocommit.together(lambda: autocommit.change(_spend_of(ordered), _spending(ordered, now)))
+    return _wait(rows, ordered, now)
 
 
 def _spend_of(ordered: list[Budget]) -> TextualSelect:

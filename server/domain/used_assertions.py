@@ -48,10 +48,7 @@ def use_assertion(work: UnitOfWork, client_id: str, jti: str, until: datetime) -
     statement = _SPEND[autocommit.engine.dialect.name]
     if work.is_in_transaction:
         commit_attempt(work.db)
-    if autocommit.engine.dialect.name == "postgresql":
-        return bool(autocommit.change(statement, parameters))
-    with autocommit.transaction():
-        return bool(autocommit.change(statement, parameters))
+    return bool(autocommit.together(lambda: autocommit.change(statement, parameters)))
 
 
 def use_with_the_act(work: UnitOfWork, sender: str, jti: str, until: datetime) -> bool:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
@@ -19,10 +19,13 @@ from sqlalchemy.sql import Executable
 
 from server.config import Settings
 from server.infra.database import REQUEST_PATIENCE, begin_writing, open_engine, outside_transactions
+from server.infra.group_commit import GroupCommit
 from server.infra.prepared import Prepared, Rows
 
 #: A statement that fails this soon on an old connection met a closed one: worth one new connection.
 _AT_ONCE_SECONDS: Final = 0.5
+
+Result = TypeVar("Result")
 
 
 class Autocommit:
@@ -36,6 +39,7 @@ class Autocommit:
         self._driver: Any = None
         self._prepared: dict[Executable, Prepared] = {}
         self._lock = threading.RLock()
+        self._group_commit = GroupCommit(self.transaction)
 
     @property
     def engine(self) -> Engine:
@@ -91,6 +95,24 @@ class Autocommit:
             connection_invalidated=is_disconnect,
             dialect=dialect,
         )
+
+    def together(self, statements: Callable[[], Result]) -> Result:
+        """Commits what one or more `change` do; on SQLite in one transaction with what other requests bring meanwhile.
+
+        On PostgreSQL what goes together is one statement, which is a transaction of its own.
+
+        Args:
+            statements: changes nothing but the database, as it may run twice.
+
+        Returns:
+            What `statements` returned.
+
+        Raises:
+            OperationalError: when the database does not answer.
+        """
+        if self.engine.dialect.name == "postgresql":
+            return statements()
+        return self._group_commit.run(statements)
 
     @contextmanager
     def transaction(self) -> Iterator[Autocommit]:

@@ -14,13 +14,12 @@ from __future__ import annotations
 import io
 import json
 import re
-import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 from server.infra import draining, secrets
-from server.infra.turns import turn
+from server.infra.turns import Gate, turn
 from server.web import security_headers
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ class OneAtATime:
         self._maximum_body_bytes = maximum_body_bytes
         self._liveness_paths = liveness_paths
         self._issuer_path = issuer_path
-        self._gate = threading.Lock()
+        self._gate = Gate()
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """Waits for the body, then for the application."""

@@ -20,7 +20,7 @@ from server.domain.unit_of_work import UnitOfWork
 from server.infra import foreign_tokens, jose
 from server.infra.outbound_http import FetchFailed, FetchPostponed, FetchRefused, Payer
 from server.infra.remote_keys import AGAIN_SECONDS, CAPACITY, FRESH_SECONDS, STALE_SECONDS, RemoteKeys
-from server.infra.turns import turn
+from server.infra.turns import Gate, turn
 from server.infra.waiting_room import PLACES_PER_CLIENT
 from tests.domain.factories import make_client
 from tests.support.altered import altered
@@ -211,7 +211,7 @@ def test_request_goes_on_with_what_is_remembered_when_it_would_be_one_too_many_t
 
 
 def test_others_are_served_while_keys_are_fetched(remote: RemoteKeys, site: Site) -> None:
-    gate, is_asked, is_over = threading.Lock(), threading.Event(), threading.Event()
+    gate, is_asked, is_over = Gate(), threading.Event(), threading.Event()
     served: list[str] = []
 
     def answer_late(_: float) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 from werkzeug.test import TestResponse
 
-from server.infra.autocommit import Autocommit
+from server.infra.database import begin_writing
 from tests.bench.counting import Recorder
 from tests.support.application import PASSWORD, Gatepost
 from tests.support.flow import Flow, flow_of, form_fields
@@ -112,13 +111,13 @@ def test_forged_header_does_not_make_a_new_network(flow: Flow) -> None:
 def costs_of_a_sign_in(gatepost: Gatepost, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int, list[str]]:
     """Its transactions on a connection of their own, those beside it, and the statements of both."""
     recorder = Recorder(gatepost.engines, monkeypatch)
-    transaction, beside = Autocommit.transaction, []
+    beside = []
 
-    def counted(autocommit: Autocommit) -> AbstractContextManager[Autocommit]:
-        beside.append(autocommit)
-        return transaction(autocommit)
+    def counted(connection: Connection) -> None:
+        beside.append(connection)
+        begin_writing(connection)
 
-    monkeypatch.setattr(Autocommit, "transaction", counted)
+    monkeypatch.setattr("server.infra.autocommit.begin_writing", counted)
     event.listen(gatepost.engine, "begin", lambda _: recorder.seen.update(["begun"]))
     browser = gatepost.browser()
     fields = {**form_fields(browser.get("/login").text), "username": "ada@example.com", "password": PASSWORD}

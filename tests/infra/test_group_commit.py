@@ -1,0 +1,174 @@
+"""Group commit: requests that write at once share a transaction, and none of them feels it."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from server.config import Settings
+from server.infra import database, group_commit
+from server.infra.autocommit import Autocommit
+from server.infra.turns import Gate, turn
+
+SPEND = text("UPDATE codes SET spent = 1 WHERE id = :id AND spent = 0 RETURNING id")
+RECORD = text("INSERT INTO tokens (code) VALUES (:id)")
+TOKENS = text("SELECT code FROM tokens ORDER BY code")
+
+
+class Requests:
+    """Requests of one process, all of which come to write before the first of them may."""
+
+    def __init__(self, autocommit: Autocommit) -> None:
+        self.autocommit = autocommit
+        self.gate = Gate()
+
+    def at_once(self, *jobs: Callable[[], object]) -> list[Future[object]]:
+        """What became of each job."""
+        return self.take_turns(*(partial(self.autocommit.together, job) for job in jobs))
+
+    def take_turns(self, *visits: Callable[[], object]) -> list[Future[object]]:
+        """What became of each visit; all of them wait before the first has its turn."""
+        with ThreadPoolExecutor(len(visits)) as threads:
+            with turn(self.gate):
+                futures = [threads.submit(self._visit, visit) for visit in visits]
+                while len(self.gate._waiting) < len(visits):
+                    assert not any(future.done() for future in futures)
+            return futures
+
+    def _visit(self, visit: Callable[[], object]) -> object:
+        with turn(self.gate):
+            return visit()
+
+    def redemption(self, code: int) -> Callable[[], object]:
+        """Spends the code and records a token; whether it did."""
+
+        def redeem() -> bool:
+            if not self.autocommit.change(SPEND, {"id": code}):
+                return False
+            self.autocommit.change(RECORD, {"id": code})
+            return True
+
+        return redeem
+
+    def tokens(self) -> list[int]:
+        return [code for (code,) in self.autocommit.read(TOKENS, {})]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "gatepost.db"
+    with sqlite3.connect(path) as connection:
+        connection.executescript(
+            "CREATE TABLE codes (id INTEGER PRIMARY KEY, spent INTEGER NOT NULL DEFAULT 0);"
+            "CREATE TABLE tokens (code INTEGER NOT NULL CHECK (code < 100));"
+            "INSERT INTO codes (id) VALUES (1), (2), (3), (4), (5), (6), (7), (8), (100);"
+        )
+    connection.close()
+    return path
+
+
+@pytest.fixture
+def requests(path: Path) -> Iterator[Requests]:
+    autocommit = Autocommit(Settings(_env_file=None, database_url=f"sqlite:///{path}"))
+    yield Requests(autocommit)
+    autocommit.dispose()
+
+
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[Connection]:
+    """One element for each transaction that was begun."""
+    begun = []
+
+    def counted(connection: Connection) -> None:
+        begun.append(connection)
+        database.begin_writing(connection, patience=0.1)
+
+    monkeypatch.setattr("server.infra.autocommit.begin_writing", counted)
+    return begun
+
+
+@pytest.fixture
+def all_gather(monkeypatch: pytest.MonkeyPatch, requests: Requests) -> None:
+    """The leader waits until nobody else waits for a turn, however long that takes."""
+
+    def until_all_are_there(_: float) -> None:
+        while requests.gate.has_queue:
+            pass
+
+    monkeypatch.setattr(group_commit.time, "sleep", until_all_are_there)
+
+
+def test_request_that_is_alone_writes_at_once(
+    requests: Requests, begun: list[Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(group_commit.time, "sleep", pytest.fail)
+    with turn(requests.gate):
+        assert requests.autocommit.together(requests.redemption(1))
+    assert requests.autocommit.together(requests.redemption(2)), "without a turn, as commands have it"
+    assert requests.tokens() == [1, 2]
+    assert len(begun) == 2
+
+
+@pytest.mark.usefixtures("all_gather")
+def test_requests_at_once_share_a_transaction(requests: Requests, begun: list[Connection]) -> None:
+    outcomes = requests.at_once(*(requests.redemption(code) for code in range(1, 9)))
+    assert [outcome.result() for outcome in outcomes] == [True] * 8
+    assert requests.tokens() == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert len(begun) == 1
+
+
+@pytest.mark.spec("INV-01")
+@pytest.mark.usefixtures("all_gather", "begun")
+def test_one_of_a_group_redeems_when_all_redeem_the_same(requests: Requests) -> None:
+    outcomes = requests.at_once(*[requests.redemption(1)] * 8)
+    assert sorted(bool(outcome.result()) for outcome in outcomes) == [False] * 7 + [True]
+    assert requests.tokens() == [1]
+
+
+@pytest.mark.usefixtures("all_gather")
+def test_others_are_written_when_one_of_a_group_cannot_be(requests: Requests, begun: list[Connection]) -> None:
+    first, refused, last = requests.at_once(*(requests.redemption(code) for code in (1, 100, 2)))
+    assert first.result()
+    assert last.result()
+    with pytest.raises(IntegrityError):
+        refused.result()
+    assert requests.tokens() == [1, 2]
+    spent = requests.autocommit.read(text("SELECT id FROM codes WHERE spent = 1 ORDER BY id"), {})
+    assert [code for (code,) in spent] == [1, 2]
+    assert len(begun) == 1 + 3
+
+
+@pytest.mark.usefixtures("all_gather")
+def test_whole_group_fails_once_when_the_database_cannot_be_written(
+    requests: Requests, begun: list[Connection], path: Path
+) -> None:
+    assert requests.tokens() == []
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    outcomes = requests.at_once(*(requests.redemption(code) for code in range(1, 9)))
+    assert all(isinstance(outcome.exception(), OperationalError) for outcome in outcomes)
+    assert len(begun) == 1
+    other.execute("ROLLBACK")
+    other.close()
+    assert requests.tokens() == []
+    requests.at_once(*(requests.redemption(code) for code in range(1, 9)))
+    assert requests.tokens() == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+@pytest.mark.usefixtures("all_gather")
+def test_nobody_goes_on_before_the_group_is_committed(requests: Requests, path: Path) -> None:
+    def redeem_and_look(code: int) -> object:
+        requests.autocommit.together(requests.redemption(code))
+        with contextlib.closing(sqlite3.connect(path)) as other:
+            return other.execute("SELECT code FROM tokens WHERE code = ?", (code,)).fetchone()
+
+    outcomes = requests.take_turns(*(partial(redeem_and_look, code) for code in range(1, 9)))
+    assert [outcome.result() for outcome in outcomes] == [(code,) for code in range(1, 9)]
