@@ -8,6 +8,7 @@ import threading
 from base64 import b64encode
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
@@ -24,6 +25,9 @@ _NICENESS: Final = 5
 
 T = TypeVar("T")
 
+#: So many outcomes are given out together when so many people wait: the rest of a sign-in finds the processor's caches
+#: as a hash left them, and the next as a sign-in did (`docs/adr/0022-hashes-are-given-out-in-groups.md`).
+_TOGETHER: Final = 4
 #: When nobody has set or entered a password for so long, the memory it took goes back to the system.
 IDLE_SECONDS: Final = 2.0
 
@@ -99,6 +103,7 @@ class _HashingThread:
     def _run(self) -> None:
         _step_back()
         patience: float | None = None
+        ended: list[Callable[[], None]] = []
         while True:
             try:
                 future, job = self._jobs.get(timeout=patience)
@@ -109,13 +114,21 @@ class _HashingThread:
             if patience is None:
                 # The first job, or the first since the memory went back.
                 memory.wish_for_huge_pages(self._memory_bytes)
-            try:
-                future.set_result(job())
-            except BaseException as error:  # noqa: BLE001 – whoever waits for the result raises it
-                future.set_exception(error)
+            ended.append(_outcome(future, job))
+            if len(ended) == _TOGETHER or len(ended) + self._jobs.qsize() < _TOGETHER:
+                while ended:
+                    ended.pop(0)()
             # Neither a password nor what was asked of it stays while nobody comes.
             del future, job
             patience = IDLE_SECONDS
+
+
+def _outcome(future: Future[T], job: Callable[[], T]) -> Callable[[], None]:
+    """Does the job; returns what gives its outcome out."""
+    try:
+        return partial(future.set_result, job())
+    except BaseException as error:  # noqa: BLE001  # whoever waits for the result raises it
+        return partial(future.set_exception, error)
 
 
 def _step_back() -> None:

@@ -94,6 +94,24 @@ def test_passwords_are_hashed_one_at_a_time_in_a_thread_of_their_own() -> None:
     assert threads[0] != threading.get_ident()
 
 
+@pytest.mark.parametrize(("waiting", "groups"), [(1, [1]), (3, [1, 1, 1]), (4, [4]), (5, [4, 1]), (9, [4, 4, 1])])
+def test_outcomes_are_given_out_four_at_a_time_when_so_many_wait(waiting: int, groups: list[int]) -> None:
+    thread = hasher()._thread
+    are_queued = threading.Event()
+    known: list[int] = []
+
+    def count_known() -> None:
+        assert are_queued.wait(10)
+        known.append(sum(future.done() for future in futures))
+
+    futures = [thread.submit(count_known) for _ in range(waiting)]
+    are_queued.set()
+    for future in futures:
+        future.result(10)
+    # What each of them saw as given out: all groups before its own.
+    assert known == [sum(groups[:number]) for number, size in enumerate(groups) for _ in range(size)]
+
+
 IDLE = """
 import os, time
 from pathlib import Path
