@@ -50,6 +50,7 @@ class Application:
         self.gatepost = Gatepost(folder, scopes={"notes:read": "Read your notes"}, **more)
         if not database_url:
             # As `gatepost serve` has it; the tests switch it off.
+            self.gatepost.runtime.autocommit.close()
             for engine in self.gatepost.engines:
                 event.listen(engine, "connect", lambda dbapi, _: dbapi.execute("PRAGMA synchronous=FULL"))
                 engine.dispose()
