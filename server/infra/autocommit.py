@@ -18,9 +18,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import Executable
 
 from server.config import Settings
-from server.infra.database import REQUEST_PATIENCE, begin_writing, open_engine, outside_transactions
+from server.infra.database import REQUEST_PATIENCE, open_engine, outside_transactions
 from server.infra.group_commit import GroupCommit
 from server.infra.prepared import Prepared, Rows
+from server.infra.write_lock import begin_writing, is_held
 
 #: A statement that fails this soon on an old connection met a closed one: worth one new connection.
 _AT_ONCE_SECONDS: Final = 0.5
@@ -39,7 +40,7 @@ class Autocommit:
         self._driver: Any = None
         self._prepared: dict[Executable, Prepared] = {}
         self._lock = threading.RLock()
-        self._group_commit = GroupCommit(self.transaction)
+        self._group_commit = GroupCommit(self.transaction, REQUEST_PATIENCE)
 
     @property
     def engine(self) -> Engine:
@@ -115,12 +116,16 @@ class Autocommit:
         return self._group_commit.run(statements)
 
     @contextmanager
-    def transaction(self) -> Iterator[Autocommit]:
-        """Several statements as one transaction, for SQLite, which knows no statement that changes two tables."""
+    def transaction(self, patience: float = REQUEST_PATIENCE) -> Iterator[Autocommit]:
+        """Several statements as one transaction, for SQLite, which knows no statement that changes two tables.
+
+        Raises:
+            OperationalError: when others wrote for `patience` seconds (`write_lock.is_held`), or it cannot be written.
+        """
         with self._lock:
             try:
                 connection = self._open()
-                begin_writing(connection)
+                begin_writing(connection, patience, REQUEST_PATIENCE)
                 try:
                     yield self
                 except BaseException:
@@ -128,8 +133,9 @@ class Autocommit:
                         connection.exec_driver_sql("ROLLBACK")
                     raise
                 connection.exec_driver_sql("COMMIT")
-            except BaseException:
-                self.close()
+            except BaseException as error:
+                if not is_held(error):
+                    self.close()
                 raise
 
     def scalar(self, sql: str) -> Any:

@@ -7,8 +7,6 @@ PostgreSQL runs through psycopg 3 at READ COMMITTED.
 
 from __future__ import annotations
 
-import sqlite3
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -30,6 +28,7 @@ from sqlalchemy.sql.dml import UpdateBase
 from server.config import ConfigurationError, Settings
 from server.infra import circuit_breaker
 from server.infra.utc_datetime import UtcDateTime
+from server.infra.write_lock import begin_writing
 
 #: What the driver raises when the database is away, busy or full: answered with 503, never with a refusal.
 OUTAGES: Final = (OperationalError, InterfaceError, PoolTimeoutError)
@@ -39,7 +38,6 @@ REQUEST_PATIENCE: Final = 1.5
 PATIENCE: Final = 6.0
 #: How much sooner PostgreSQL itself gives a statement up than we give the connection up.
 _STATEMENT_MARGIN: Final = 0.25
-_ASK_AGAIN_SECONDS: Final = 0.001
 _READ_ONLY: Final = "gatepost_read_only"
 _AUTOCOMMIT: Final = "AUTOCOMMIT"
 
@@ -134,34 +132,7 @@ def prepare_engine(engine: Engine, patience: float = REQUEST_PATIENCE) -> None:
         if options.get(_READ_ONLY, False):
             connection.exec_driver_sql("BEGIN")
         elif options.get("isolation_level") != _AUTOCOMMIT:
-            begin_writing(connection, patience)
-
-
-def begin_writing(connection: Connection, patience: float = REQUEST_PATIENCE) -> None:
-    """Takes SQLite's write lock, waiting for it for `patience` seconds.
-
-    SQLite's own way of waiting sleeps longer and longer, so that under load the unlucky wait a tenth of a second for a
-    lock that is free every millisecond. Here it is asked for every millisecond.
-
-    Raises:
-        OperationalError: when others hold it all the time, or the database cannot be written.
-    """
-    driver_connection: Any = connection.connection.driver_connection
-    deadline = time.monotonic() + patience
-    driver_connection.execute("PRAGMA busy_timeout = 0")
-    try:
-        while time.monotonic() < deadline:
-            try:
-                driver_connection.execute("BEGIN IMMEDIATE")
-                return
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
-                    break
-            time.sleep(_ASK_AGAIN_SECONDS)
-        # Once more through SQLAlchemy, for an error in its classes.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-    finally:
-        driver_connection.execute(f"PRAGMA busy_timeout = {int(patience * 1000)}")
+            begin_writing(connection, patience, patience)
 
 
 def outside_transactions(engine: Engine) -> Engine:

@@ -17,9 +17,13 @@ from typing import Final, TypeVar
 from sqlalchemy.exc import OperationalError
 
 from server.infra.turns import others_wait, stepping_aside
+from server.infra.write_lock import is_held
 
 #: What a commit takes on a good disk: a leader waits no longer for others than they would for the leader.
 _GATHER_SECONDS: Final = 0.0005
+#: How long a leader keeps the turn while it waits for the database's lock, which other processes have for a commit or
+#: two. Then it lets others pass, and asks again.
+_LOCK_SECONDS: Final = 0.02
 
 Result = TypeVar("Result")
 
@@ -27,9 +31,16 @@ Result = TypeVar("Result")
 class GroupCommit:
     """The groups of one process; any thread may bring a job."""
 
-    def __init__(self, transaction: Callable[[], AbstractContextManager[object]]) -> None:
-        """Args: transaction: begins one; its context commits it at its end, and rolls it back on an error."""
+    def __init__(self, transaction: Callable[[float], AbstractContextManager[object]], patience: float) -> None:
+        """Makes one that is idle.
+
+        Args:
+            transaction: begins one, waiting so many seconds for others who write; at its end its context commits it,
+                and rolls it back on an error.
+            patience: for how many seconds in all a leader waits for others who write.
+        """
         self._transaction = transaction
+        self._patience = patience
         self._lock = threading.Lock()
         #: The group that takes members; None while no leader gathers one.
         self._gathering: list[_Job] | None = None
@@ -44,49 +55,55 @@ class GroupCommit:
         """
         results: list[Result] = []
         mine = _Job(lambda: results.append(statements()))
-        group = self._group_led_by(mine)
-        if group is None:
+        if self._joins(mine):
             with stepping_aside():
                 mine.wait()
         else:
-            self._gather(group)
-            self._commit(group)
+            self._lead([mine])
         mine.raise_error()
         return results[-1]
 
-    def _group_led_by(self, job: _Job) -> list[_Job] | None:
-        """None when it became a member of a group that gathers already."""
+    def _joins(self, job: _Job) -> bool:
         with self._lock:
             if self._gathering is not None:
                 self._gathering.append(job)
-                return None
-            group = [job]
-            if others_wait():
-                self._gathering = group
-            return group
+            return self._gathering is not None
+
+    def _lead(self, group: list[_Job]) -> None:
+        deadline = time.monotonic() + self._patience
+        if others_wait():
+            self._gather(group)
+        error = self._commit(group, _LOCK_SECONDS)
+        while is_held(error) and time.monotonic() < deadline:
+            self._gather(group)
+            error = self._commit(group, _LOCK_SECONDS)
+        for job in group:
+            job.end(error)
 
     def _gather(self, group: list[_Job]) -> None:
-        if group is self._gathering:
-            with stepping_aside():
-                time.sleep(_GATHER_SECONDS)
-            with self._lock:
+        """Lets others pass for a moment, and takes those who come to write."""
+        with self._lock:
+            if self._gathering is None:
+                self._gathering = group
+        with stepping_aside():
+            time.sleep(_GATHER_SECONDS)
+        with self._lock:
+            if self._gathering is group:
                 self._gathering = None
 
-    def _commit(self, group: list[_Job]) -> None:
+    def _commit(self, group: list[_Job], patience: float) -> BaseException | None:
+        """Runs all jobs; returns what kept them all from being written."""
         try:
-            with self._transaction():
+            with self._transaction(patience):
                 for job in group:
                     job.run()
         except BaseException as error:  # noqa: BLE001  # whoever brought the job raises it
-            if len(group) > 1 and not isinstance(error, OperationalError):
-                # What one of them brought cannot be written: no fault of the others.
-                for job in group:
-                    self._commit([job])
-                return
+            if len(group) == 1 or isinstance(error, OperationalError):
+                return error
+            # What one of them brought cannot be written: no fault of the others.
             for job in group:
-                job.error = error
-        for job in group:
-            job.end()
+                job.error = self._commit([job], self._patience)
+        return None
 
 
 class _Job:
@@ -99,7 +116,9 @@ class _Job:
         self._under_way = threading.Lock()
         self._under_way.acquire()
 
-    def end(self) -> None:
+    def end(self, error: BaseException | None) -> None:
+        """Lets the request go on; `error` is the whole group's, beside its own."""
+        self.error = error or self.error
         self._under_way.release()
 
     def wait(self) -> None:

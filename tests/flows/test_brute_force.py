@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Connection, event
 from werkzeug.test import TestResponse
 
-from server.infra.database import begin_writing
+from server.infra.write_lock import begin_writing
 from tests.bench.counting import Recorder
 from tests.support.application import PASSWORD, Gatepost
 from tests.support.flow import Flow, flow_of, form_fields
@@ -113,9 +113,9 @@ def costs_of_a_sign_in(gatepost: Gatepost, monkeypatch: pytest.MonkeyPatch) -> t
     recorder = Recorder(gatepost.engines, monkeypatch)
     beside = []
 
-    def counted(connection: Connection) -> None:
+    def counted(connection: Connection, *patience: float) -> None:
         beside.append(connection)
-        begin_writing(connection)
+        begin_writing(connection, *patience)
 
     monkeypatch.setattr("server.infra.autocommit.begin_writing", counted)
     event.listen(gatepost.engine, "begin", lambda _: recorder.seen.update(["begun"]))

@@ -11,12 +11,13 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import IntegrityError
 
 from server.config import Settings
-from server.infra import database, group_commit
+from server.infra import group_commit
 from server.infra.autocommit import Autocommit
 from server.infra.turns import Gate, turn
+from server.infra.write_lock import begin_writing, is_held
 
 SPEND = text("UPDATE codes SET spent = 1 WHERE id = :id AND spent = 0 RETURNING id")
 RECORD = text("INSERT INTO tokens (code) VALUES (:id)")
@@ -75,6 +76,15 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Another process has the write lock."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
 @pytest.fixture
 def requests(path: Path) -> Iterator[Requests]:
     autocommit = Autocommit(Settings(_env_file=None, database_url=f"sqlite:///{path}"))
@@ -87,9 +97,9 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Connection]:
     """One element for each transaction that was begun."""
     begun = []
 
-    def counted(connection: Connection) -> None:
+    def counted(connection: Connection, *patience: float) -> None:
+        begin_writing(connection, *patience)
         begun.append(connection)
-        database.begin_writing(connection, patience=0.1)
 
     monkeypatch.setattr("server.infra.autocommit.begin_writing", counted)
     return begun
@@ -147,20 +157,33 @@ def test_others_are_written_when_one_of_a_group_cannot_be(requests: Requests, be
 
 
 @pytest.mark.usefixtures("all_gather")
-def test_whole_group_fails_once_when_the_database_cannot_be_written(
-    requests: Requests, begun: list[Connection], path: Path
+def test_whole_group_fails_at_once_when_another_process_writes_for_too_long(
+    requests: Requests, begun: list[Connection], path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert requests.tokens() == []
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    outcomes = requests.at_once(*(requests.redemption(code) for code in range(1, 9)))
-    assert all(isinstance(outcome.exception(), OperationalError) for outcome in outcomes)
-    assert len(begun) == 1
-    other.execute("ROLLBACK")
-    other.close()
-    assert requests.tokens() == []
+    monkeypatch.setattr(requests.autocommit._group_commit, "_patience", 0.1)
+    with writing(path):
+        outcomes = requests.at_once(*(requests.redemption(code) for code in range(1, 9)))
+        assert all(is_held(outcome.exception()) for outcome in outcomes)
+        assert requests.tokens() == [], "the connection serves on"
+        assert requests.autocommit.scalar("PRAGMA busy_timeout") == 1500
+    assert begun == []
     requests.at_once(*(requests.redemption(code) for code in range(1, 9)))
     assert requests.tokens() == [1, 2, 3, 4, 5, 6, 7, 8]
+
+
+def test_others_pass_while_another_process_writes(requests: Requests, path: Path) -> None:
+    assert requests.tokens() == []
+    with ThreadPoolExecutor(1) as threads:
+        with writing(path):
+            writer = threads.submit(requests._visit, partial(requests.autocommit.together, requests.redemption(1)))
+            for _ in range(3):
+                while not requests.autocommit._group_commit._gathering:
+                    assert not writer.done()
+                with turn(requests.gate):
+                    assert requests.tokens() == []
+        assert writer.result()
+    assert requests.tokens() == [1]
 
 
 @pytest.mark.usefixtures("all_gather")
