@@ -116,27 +116,36 @@ class Autocommit:
         return self._group_commit.run(statements)
 
     @contextmanager
-    def transaction(self, patience: float = REQUEST_PATIENCE) -> Iterator[Autocommit]:
+    def transaction(self, patience: float = REQUEST_PATIENCE) -> Iterator[None]:
         """Several statements as one transaction, for SQLite, which knows no statement that changes two tables.
 
         Raises:
             OperationalError: when others wrote for `patience` seconds (`write_lock.is_held`), or it cannot be written.
         """
         with self._lock:
+            connection = self._begin(patience)
             try:
-                connection = self._open()
-                begin_writing(connection, patience, REQUEST_PATIENCE)
                 try:
-                    yield self
+                    yield
                 except BaseException:
                     if not connection.closed:
                         connection.exec_driver_sql("ROLLBACK")
                     raise
                 connection.exec_driver_sql("COMMIT")
-            except BaseException as error:
-                if not is_held(error):
-                    self.close()
+            except BaseException:
+                self.close()
                 raise
+
+    def _begin(self, patience: float) -> Connection:
+        try:
+            connection = self._open()
+            begin_writing(connection, patience, REQUEST_PATIENCE)
+        except BaseException as error:
+            # One that waited in vain began nothing, and is as good as before.
+            if not is_held(error):
+                self.close()
+            raise
+        return connection
 
     def scalar(self, sql: str) -> Any:
         """One value, past SQLAlchemy, for what each request asks: a twentieth of the time.

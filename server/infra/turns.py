@@ -1,7 +1,8 @@
 """Whose turn it is: a worker serves one request at a time, and a request that waits for something else steps aside.
 
 Passwords are hashed in a thread of their own. While it works, the request that asked for the hash would keep all others
-waiting; instead it gives its turn away and takes the next free one when the hash is there.
+waiting; instead it gives its turn away and takes the next free one when the hash is there. Whoever writes together with
+others does so too (`infra/group_commit.py`).
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ class Gate:
         self._waiting: deque[None] = deque()
 
     @property
-    def has_queue(self) -> bool:
-        """Whether somebody waits to pass."""
-        return bool(self._waiting)
+    def waiting(self) -> int:
+        """How many wait to pass."""
+        return len(self._waiting)
 
     def enter(self, patience: float = -1) -> bool:
         """Waits for ever or `patience` seconds; whether the turn came in time."""
@@ -80,4 +81,4 @@ def stepping_aside() -> Iterator[None]:
 def others_wait() -> bool:
     """Whether somebody waits for the turn that this request has; without a turn nobody does."""
     gate = _turn.get()
-    return gate is not None and gate.has_queue
+    return gate is not None and gate.waiting > 0

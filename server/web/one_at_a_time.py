@@ -3,7 +3,7 @@
 The production server hands a request over before its body has arrived. Each connection has a thread that waits for the
 body here; only then does the request enter the application, which one request at a time passes (see
 `docs/adr/0004-granian-one-request-at-a-time.md`). A client that withholds its body holds one of these threads, nothing
-more. A request that waits for a password's hash lets others pass (`infra/turns.py`).
+more. A request that waits for a password's hash or for others to write lets them pass (`infra/turns.py`).
 
 A request that has waited too long is answered 503 rather than later than anybody waits for it. While the server drains,
 every answer asks the client to connect anew, so that it finds another server.

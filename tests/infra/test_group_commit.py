@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from server.config import Settings
 from server.infra import group_commit
@@ -40,7 +40,7 @@ class Requests:
         with ThreadPoolExecutor(len(visits)) as threads:
             with turn(self.gate):
                 futures = [threads.submit(self._visit, visit) for visit in visits]
-                while len(self.gate._waiting) < len(visits):
+                while self.gate.waiting < len(visits):
                     assert not any(future.done() for future in futures)
             return futures
 
@@ -110,7 +110,7 @@ def all_gather(monkeypatch: pytest.MonkeyPatch, requests: Requests) -> None:
     """The leader waits until nobody else waits for a turn, however long that takes."""
 
     def until_all_are_there(_: float) -> None:
-        while requests.gate.has_queue:
+        while requests.gate.waiting:
             pass
 
     monkeypatch.setattr(group_commit.time, "sleep", until_all_are_there)
@@ -184,6 +184,27 @@ def test_others_pass_while_another_process_writes(requests: Requests, path: Path
                     assert requests.tokens() == []
         assert writer.result()
     assert requests.tokens() == [1]
+
+
+def test_connection_is_given_up_when_the_database_is_busy_in_a_transaction(requests: Requests, path: Path) -> None:
+    with (
+        writing(path),
+        contextlib.closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as other,
+        pytest.raises(sqlite3.OperationalError) as busy,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+
+    def fail_as_a_commit_does() -> None:
+        raise OperationalError("COMMIT", None, busy.value)
+
+    assert requests.tokens() == []
+    given_up = requests.autocommit._connection
+    with pytest.raises(OperationalError) as raised, requests.autocommit.transaction():
+        fail_as_a_commit_does()
+    assert is_held(raised.value)
+    assert given_up is not None
+    assert given_up.closed
+    assert requests.autocommit.together(requests.redemption(1))
 
 
 @pytest.mark.usefixtures("all_gather")
