@@ -62,8 +62,10 @@ class Consumption:
         if work.is_in_transaction:
             work.db.flush()
             return self._run_with(work, partial(run_in_transaction, work), parameters)
-        autocommit = work.runtime.autocommit
-        return autocommit.together(lambda: self._run_with(work, autocommit.change, parameters))
+        # The row that is spent: of simultaneous uses all but one wait for it.
+        return work.runtime.autocommit.together(
+            lambda change: self._run_with(work, change, parameters), parameters["digest"]
+        )
 
     def _run_with(self, work: UnitOfWork, execute: Execute, parameters: Mapping[str, Any]) -> Sequence[Any] | None:
         if work.runtime.autocommit.engine.dialect.name == "postgresql":

@@ -108,5 +108,4 @@ def _count(work: UnitOfWork, bucket: str, limit: int) -> tuple[int | None, datet
 
 
 def _count_in_database(work: UnitOfWork, parameters: dict[str, Any]) -> Rows:
-    autocommit = work.runtime.autocommit
-    return autocommit.together(lambda: autocommit.change(_COUNT, parameters))
+    return work.runtime.autocommit.together(lambda change: change(_COUNT, parameters), parameters["bucket"])

@@ -102,7 +102,7 @@ def _write(work: UnitOfWork, parameters: Mapping[str, Any], budgets: int) -> boo
     if work.is_in_transaction:
         work.db.flush()
         return write(partial(run_in_transaction, work), parameters, budgets)
-    return autocommit.together(lambda: write(autocommit.change, parameters, budgets))
+    return autocommit.together(lambda change: write(change, parameters, budgets))
 
 
 def _at_once(execute: Execute, parameters: Mapping[str, Any], budgets: int) -> bool:

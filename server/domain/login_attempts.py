@@ -84,8 +84,8 @@ def count_attempt(work: UnitOfWork, budgets: tuple[Budget, ...]) -> int:
 
 def _count_at_once(work: UnitOfWork, budgets: tuple[Budget, ...]) -> int:
     """As `count_attempt`, committed: the statement is a transaction of its own."""
-    now, ordered, autocommit = work.now, in_order(budgets), work.runtime.autocommit
-    rows = autocommit.together(lambda: autocommit.change(_spend_of(ordered), _spending(ordered, now)))
+    now, ordered = work.now, in_order(budgets)
+    rows = work.runtime.autocommit.together(lambda change: change(_spend_of(ordered), _spending(ordered, now)))
     return _wait(rows, ordered, now)
 
 

@@ -43,12 +43,12 @@ def use_assertion(work: UnitOfWork, client_id: str, jti: str, until: datetime) -
     It stays used whatever becomes of the request: written beside the work's transaction. If that has begun it is
     committed first; whoever proves who they are has written nothing yet.
     """
-    parameters = {"used_id": _id_of(client_id, jti), "used_expires_at": until}
+    parameters: dict[str, Any] = {"used_id": _id_of(client_id, jti), "used_expires_at": until}
     autocommit = work.runtime.autocommit
     statement = _SPEND[autocommit.engine.dialect.name]
     if work.is_in_transaction:
         commit_attempt(work.db)
-    return bool(autocommit.together(lambda: autocommit.change(statement, parameters)))
+    return bool(autocommit.together(lambda change: change(statement, parameters), parameters["used_id"]))
 
 
 def use_with_the_act(work: UnitOfWork, sender: str, jti: str, until: datetime) -> bool:

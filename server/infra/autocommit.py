@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
@@ -26,6 +26,10 @@ from server.infra.write_lock import begin_writing, is_held
 #: A statement that fails this soon on an old connection met a closed one: worth one new connection.
 _AT_ONCE_SECONDS: Final = 0.5
 
+#: What a statement waits for, the statement, its parameters.
+_Brought: TypeAlias = tuple[str, Executable, Mapping[str, Any]]
+#: Runs one statement and returns the rows it returns.
+Change: TypeAlias = Callable[[Executable, Mapping[str, Any]], Rows]
 Result = TypeVar("Result")
 
 
@@ -40,7 +44,9 @@ class Autocommit:
         self._driver: Any = None
         self._prepared: dict[Executable, Prepared] = {}
         self._lock = threading.RLock()
-        self._group_commit = GroupCommit(self.transaction, REQUEST_PATIENCE)
+        #: What SQLite is given together, and what PostgreSQL is.
+        self._transactions = GroupCommit(self._run_in_transaction, REQUEST_PATIENCE)
+        self._pipelines = GroupCommit(self._run_in_pipeline, REQUEST_PATIENCE)
 
     @property
     def engine(self) -> Engine:
@@ -70,25 +76,34 @@ class Autocommit:
         Raises:
             OperationalError: when the database does not answer; whether the statement was committed is then unknown.
         """
+        return self._drive(
+            statement, lambda connection: self._prepare(statement, connection).run(self._driver, parameters)
+        )
+
+    def _drive(self, statement: Executable, call: Callable[[Connection], Result]) -> Result:
+        """What the driver's own calls return; `statement` is named when they fail, as SQLAlchemy names it."""
         with self._lock:
             try:
                 connection = self._open()
-                prepared = self._prepared.get(statement)
-                if prepared is None:
-                    prepared = self._prepared[statement] = Prepared(statement, connection.dialect)
                 try:
-                    return prepared.run(self._driver, parameters)
+                    return call(connection)
                 except connection.dialect.loaded_dbapi.Error as error:
-                    raise self._as_sqlalchemy_has_it(connection, prepared.sql, error) from error
+                    raise self._as_sqlalchemy_has_it(connection, statement, error) from error
             except BaseException:
                 self.close()
                 raise
 
-    def _as_sqlalchemy_has_it(self, connection: Connection, sql: str, error: Exception) -> Exception:
+    def _prepare(self, statement: Executable, connection: Connection) -> Prepared:
+        prepared = self._prepared.get(statement)
+        if prepared is None:
+            prepared = self._prepared[statement] = Prepared(statement, connection.dialect)
+        return prepared
+
+    def _as_sqlalchemy_has_it(self, connection: Connection, statement: Executable, error: Exception) -> Exception:
         dialect = connection.dialect
         is_disconnect = dialect.is_disconnect(error, connection.connection.driver_connection, None)  # type: ignore[arg-type]
         return DBAPIError.instance(
-            sql,
+            self._prepare(statement, connection).sql,
             None,
             error,
             dialect.loaded_dbapi.Error,
@@ -97,13 +112,17 @@ class Autocommit:
             dialect=dialect,
         )
 
-    def together(self, statements: Callable[[], Result]) -> Result:
-        """Commits what one or more `change` do; on SQLite in one transaction with what other requests bring meanwhile.
+    def together(self, statements: Callable[[Change], Result], waits_for: str | None = None) -> Result:
+        """Commits what one or more changes do, in one transaction with what other requests bring meanwhile.
 
-        On PostgreSQL what goes together is one statement, which is a transaction of its own.
+        On PostgreSQL what goes together is one statement, which is a transaction of its own unless it says what it
+        waits for: those that do are sent together.
 
         Args:
-            statements: changes nothing but the database, as it may run twice.
+            statements: makes each change through what it is given; changes nothing but the database, as it may run
+                twice.
+            waits_for: the key of the one row whose lock the statement takes and others may want. Groups of all
+                processes take locks in the order of these keys, so that none waits for another in a circle.
 
         Returns:
             What `statements` returned.
@@ -111,9 +130,32 @@ class Autocommit:
         Raises:
             OperationalError: when the database does not answer.
         """
-        if self.engine.dialect.name == "postgresql":
-            return statements()
-        return self._group_commit.run(statements)
+        if self.engine.dialect.name != "postgresql":
+            result: Result = self._transactions.run(lambda: statements(self.change))
+            return result
+        if waits_for is None:
+            return statements(self.change)
+        return statements(lambda *change: self._pipelines.run((waits_for, *change)))
+
+    def _run_in_transaction(self, jobs: Sequence[Callable[[], Any]], patience: float) -> Sequence[Any]:
+        with self.transaction(patience):
+            return [job() for job in jobs]
+
+    def _run_in_pipeline(self, changes: Sequence[_Brought], _: float) -> Sequence[Rows]:
+        """Sends PostgreSQL all statements at once; they are one transaction, as nothing says otherwise between them."""
+        if len(changes) == 1:
+            return [self.change(*changes[0][1:])]
+        return self._drive(changes[0][1], lambda connection: self._rows_of_pipeline(connection, changes))
+
+    def _rows_of_pipeline(self, connection: Connection, changes: Sequence[_Brought]) -> Sequence[Rows]:
+        driver_connection: Any = connection.connection.driver_connection
+        sent: dict[int, tuple[Prepared, Any]] = {}
+        with driver_connection.pipeline():
+            for number in sorted(range(len(changes)), key=lambda number: changes[number][0]):
+                _, statement, parameters = changes[number]
+                prepared = self._prepare(statement, connection)
+                sent[number] = prepared, prepared.send(driver_connection.cursor(), parameters)
+        return [prepared.rows(cursor) for prepared, cursor in (sent[number] for number in range(len(changes)))]
 
     @contextmanager
     def transaction(self, patience: float = REQUEST_PATIENCE) -> Iterator[None]:

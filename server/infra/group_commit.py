@@ -1,18 +1,18 @@
 """Group commit: what several requests write at the same time is one transaction, synced to the disk once.
 
-Each commit on SQLite writes a dozen pages and waits for the disk, and of several requests at once each writes mostly
-the same pages. So whoever comes to write while others wait for their turn (`infra/turns.py`) steps aside for a moment
-as the leader of a group. Who comes to write in that moment leaves a job and waits; then the leader runs all jobs in
-one transaction, and nobody goes on before it is committed. A request that is alone waits for nobody.
+Each commit waits for the disk. On SQLite it writes a dozen pages besides, mostly the same ones for each of several
+requests at once; on PostgreSQL it wakes a process up. So whoever comes to write while others wait for their turn
+(`infra/turns.py`) steps aside for a moment as the leader of a group. Who comes to write in that moment leaves a job and
+waits; then the leader writes all of it in one transaction, and nobody goes on before that is committed. A request that
+is alone waits for nobody.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Final, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Final, Generic, TypeVar
 
 from sqlalchemy.exc import OperationalError
 
@@ -25,51 +25,50 @@ _GATHER_SECONDS: Final = 0.0005
 #: two. Then it lets others pass, and asks again.
 _LOCK_SECONDS: Final = 0.02
 
-Result = TypeVar("Result")
+Brought = TypeVar("Brought")
+Written = TypeVar("Written")
 
 
-class GroupCommit:
-    """The groups of one process; any thread may bring a job."""
+class GroupCommit(Generic[Brought, Written]):
+    """The groups of one process; any thread may bring what is to be written."""
 
-    def __init__(self, transaction: Callable[[float], AbstractContextManager[object]], patience: float) -> None:
+    def __init__(self, write: Callable[[Sequence[Brought], float], Sequence[Written]], patience: float) -> None:
         """Makes one that is idle.
 
         Args:
-            transaction: begins one, waiting so many seconds for others who write; at its end its context commits it,
-                and rolls it back on an error.
+            write: writes all that was brought in one transaction, waiting so many seconds for others who write, and
+                returns what came of each; on an error nothing was written.
             patience: for how many seconds in all a leader waits for others who write.
         """
-        self._transaction = transaction
+        self._write = write
         self._patience = patience
         self._lock = threading.Lock()
         #: The group that takes members; None while no leader gathers one.
-        self._gathering: list[_Job] | None = None
+        self._gathering: list[_Job[Brought, Written]] | None = None
 
-    def run(self, statements: Callable[[], Result]) -> Result:
-        """Runs the statements of one request in a transaction; returns what they return, committed.
+    def run(self, brought: Brought) -> Written:
+        """Writes what one request brings; returns what came of it, committed.
 
-        They may run twice, and in another request's thread: they change nothing but the database.
+        It may be written in another request's thread, and twice if the first time was rolled back.
 
         Raises:
             OperationalError: when the database does not answer; then nothing of the whole group was written.
         """
-        results: list[Result] = []
-        mine = _Job(lambda: results.append(statements()))
+        mine: _Job[Brought, Written] = _Job(brought)
         if self._joins(mine):
             with stepping_aside():
                 mine.wait()
         else:
             self._lead([mine])
-        mine.raise_error()
-        return results[-1]
+        return mine.outcome()
 
-    def _joins(self, job: _Job) -> bool:
+    def _joins(self, job: _Job[Brought, Written]) -> bool:
         with self._lock:
             if self._gathering is not None:
                 self._gathering.append(job)
             return self._gathering is not None
 
-    def _lead(self, group: list[_Job]) -> None:
+    def _lead(self, group: list[_Job[Brought, Written]]) -> None:
         deadline = time.monotonic() + self._patience
         if others_wait():
             self._gather(group)
@@ -80,7 +79,7 @@ class GroupCommit:
         for job in group:
             job.end(error)
 
-    def _gather(self, group: list[_Job]) -> None:
+    def _gather(self, group: list[_Job[Brought, Written]]) -> None:
         """Lets others pass for a moment, and takes those who come to write."""
         with self._lock:
             if self._gathering is None:
@@ -91,26 +90,29 @@ class GroupCommit:
             if self._gathering is group:
                 self._gathering = None
 
-    def _commit(self, group: list[_Job], patience: float) -> BaseException | None:
-        """Runs all jobs; returns what kept them all from being written."""
+    def _commit(self, group: list[_Job[Brought, Written]], patience: float) -> BaseException | None:
+        """Writes what all have brought; returns what kept it all from being written."""
         try:
-            with self._transaction(patience):
-                for job in group:
-                    job.run()
+            written = self._write([job.brought for job in group], patience)
         except BaseException as error:  # noqa: BLE001  # whoever brought the job raises it
             if len(group) == 1 or isinstance(error, OperationalError):
                 return error
             # What one of them brought cannot be written: no fault of the others.
             for job in group:
                 job.error = self._commit([job], self._patience)
+            return None
+        for job, result in zip(group, written, strict=True):
+            job.written = [result]
         return None
 
 
-class _Job:
+class _Job(Generic[Brought, Written]):
     """What one request wants written, and what became of it."""
 
-    def __init__(self, run: Callable[[], None]) -> None:
-        self.run = run
+    def __init__(self, brought: Brought) -> None:
+        self.brought = brought
+        #: What came of it, once it is committed.
+        self.written: list[Written] = []
         self.error: BaseException | None = None
         #: A lock, as an Event costs ten times as much.
         self._under_way = threading.Lock()
@@ -124,6 +126,7 @@ class _Job:
     def wait(self) -> None:
         self._under_way.acquire()
 
-    def raise_error(self) -> None:
+    def outcome(self) -> Written:
         if self.error is not None:
             raise self.error
+        return self.written[0]

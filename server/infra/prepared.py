@@ -43,16 +43,29 @@ class Prepared:
             conversions = (_out_of_database(column.type, dialect) for column in compiled._result_columns)
             self._outputs = [(index, convert) for index, convert in enumerate(conversions) if convert is not None]
 
-    def run(self, driver_connection: Any, parameters: Mapping[str, Any]) -> Rows:
-        """The rows it returns; an error is the driver's own."""
+    def run(self, driver: Any, parameters: Mapping[str, Any]) -> Rows:
+        """The rows it returns; an error is the driver's own.
+
+        Args:
+            driver: the driver's connection, or of psycopg's a cursor.
+            parameters: the statement's, by name.
+        """
+        return self.rows(self.send(driver, parameters))
+
+    def send(self, driver: Any, parameters: Mapping[str, Any]) -> Any:
+        """Hands it to the driver; returns the cursor whose `rows` are to be asked for, in a pipeline after its end."""
         values = {**self._constants, **parameters}
         for name, convert in self._documents:
             values[name] = convert(values[name])
         arguments: Any = values
         if self._inputs is not None:
             arguments = [values[name] if convert is None else convert(values[name]) for name, convert in self._inputs]
+        return driver.execute(self.sql, arguments)
+
+    def rows(self, cursor: Any) -> Rows:
+        """The rows that came of it."""
         # psycopg refuses to fetch what a statement does not return; asking whether it did costs as much as the query.
-        rows: Rows = driver_connection.execute(self.sql, arguments).fetchall()
+        rows: Rows = cursor.fetchall()
         return [self._converted(row) for row in rows] if self._outputs else rows
 
     def _converted(self, row: Sequence[Any]) -> Sequence[Any]:

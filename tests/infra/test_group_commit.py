@@ -1,10 +1,10 @@
-"""Group commit: requests that write at once share a transaction, and none of them feels it."""
+"""Group commit on SQLite: requests that write at once share a transaction, and none of them feels it."""
 
 from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -15,51 +15,35 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from server.config import Settings
 from server.infra import group_commit
-from server.infra.autocommit import Autocommit
-from server.infra.turns import Gate, turn
+from server.infra.autocommit import Autocommit, Change
+from server.infra.turns import turn
 from server.infra.write_lock import begin_writing, is_held
+from tests.infra.requests_at_once import Requests
 
 SPEND = text("UPDATE codes SET spent = 1 WHERE id = :id AND spent = 0 RETURNING id")
 RECORD = text("INSERT INTO tokens (code) VALUES (:id)")
 TOKENS = text("SELECT code FROM tokens ORDER BY code")
 
 
-class Requests:
-    """Requests of one process, all of which come to write before the first of them may."""
+class Redemptions(Requests):
+    """Requests that redeem codes."""
 
-    def __init__(self, autocommit: Autocommit) -> None:
-        self.autocommit = autocommit
-        self.gate = Gate()
-
-    def at_once(self, *jobs: Callable[[], object]) -> list[Future[object]]:
-        """What became of each job."""
-        return self.take_turns(*(partial(self.autocommit.together, job) for job in jobs))
-
-    def take_turns(self, *visits: Callable[[], object]) -> list[Future[object]]:
-        """What became of each visit; all of them wait before the first has its turn."""
-        with ThreadPoolExecutor(len(visits)) as threads:
-            with turn(self.gate):
-                futures = [threads.submit(self._visit, visit) for visit in visits]
-                while self.gate.waiting < len(visits):
-                    assert not any(future.done() for future in futures)
-            return futures
-
-    def _visit(self, visit: Callable[[], object]) -> object:
-        with turn(self.gate):
-            return visit()
-
-    def redemption(self, code: int) -> Callable[[], object]:
+    def redeem(self, code: int) -> bool:
         """Spends the code and records a token; whether it did."""
+        return self.autocommit.together(partial(self._redeem, code))
 
-        def redeem() -> bool:
-            if not self.autocommit.change(SPEND, {"id": code}):
-                return False
-            self.autocommit.change(RECORD, {"id": code})
-            return True
+    def _redeem(self, code: int, change: Change) -> bool:
+        if not change(SPEND, {"id": code}):
+            return False
+        change(RECORD, {"id": code})
+        return True
 
-        return redeem
+    def redeem_at_once(self, *codes: int) -> list[Future[object]]:
+        """What became of a request for each code."""
+        return self.at_once(*(partial(self.redeem, code) for code in codes))
 
     def tokens(self) -> list[int]:
+        """The codes of all tokens."""
         return [code for (code,) in self.autocommit.read(TOKENS, {})]
 
 
@@ -86,9 +70,9 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def requests(path: Path) -> Iterator[Requests]:
+def requests(path: Path) -> Iterator[Redemptions]:
     autocommit = Autocommit(Settings(_env_file=None, database_url=f"sqlite:///{path}"))
-    yield Requests(autocommit)
+    yield Redemptions(autocommit)
     autocommit.dispose()
 
 
@@ -106,30 +90,25 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Connection]:
 
 
 @pytest.fixture
-def all_gather(monkeypatch: pytest.MonkeyPatch, requests: Requests) -> None:
-    """The leader waits until nobody else waits for a turn, however long that takes."""
-
-    def until_all_are_there(_: float) -> None:
-        while requests.gate.waiting:
-            pass
-
-    monkeypatch.setattr(group_commit.time, "sleep", until_all_are_there)
+def all_gather(monkeypatch: pytest.MonkeyPatch, requests: Redemptions) -> None:
+    """The leader waits for everybody."""
+    requests.gather_all(monkeypatch)
 
 
 def test_request_that_is_alone_writes_at_once(
-    requests: Requests, begun: list[Connection], monkeypatch: pytest.MonkeyPatch
+    requests: Redemptions, begun: list[Connection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(group_commit.time, "sleep", pytest.fail)
     with turn(requests.gate):
-        assert requests.autocommit.together(requests.redemption(1))
-    assert requests.autocommit.together(requests.redemption(2)), "without a turn, as commands have it"
+        assert requests.redeem(1)
+    assert requests.redeem(2), "without a turn, as commands have it"
     assert requests.tokens() == [1, 2]
     assert len(begun) == 2
 
 
 @pytest.mark.usefixtures("all_gather")
-def test_requests_at_once_share_a_transaction(requests: Requests, begun: list[Connection]) -> None:
-    outcomes = requests.at_once(*(requests.redemption(code) for code in range(1, 9)))
+def test_requests_at_once_share_a_transaction(requests: Redemptions, begun: list[Connection]) -> None:
+    outcomes = requests.redeem_at_once(*range(1, 9))
     assert [outcome.result() for outcome in outcomes] == [True] * 8
     assert requests.tokens() == [1, 2, 3, 4, 5, 6, 7, 8]
     assert len(begun) == 1
@@ -137,15 +116,15 @@ def test_requests_at_once_share_a_transaction(requests: Requests, begun: list[Co
 
 @pytest.mark.spec("INV-01")
 @pytest.mark.usefixtures("all_gather", "begun")
-def test_one_of_a_group_redeems_when_all_redeem_the_same(requests: Requests) -> None:
-    outcomes = requests.at_once(*[requests.redemption(1)] * 8)
+def test_one_of_a_group_redeems_when_all_redeem_the_same(requests: Redemptions) -> None:
+    outcomes = requests.redeem_at_once(*[1] * 8)
     assert sorted(bool(outcome.result()) for outcome in outcomes) == [False] * 7 + [True]
     assert requests.tokens() == [1]
 
 
 @pytest.mark.usefixtures("all_gather")
-def test_others_are_written_when_one_of_a_group_cannot_be(requests: Requests, begun: list[Connection]) -> None:
-    first, refused, last = requests.at_once(*(requests.redemption(code) for code in (1, 100, 2)))
+def test_others_are_written_when_one_of_a_group_cannot_be(requests: Redemptions, begun: list[Connection]) -> None:
+    first, refused, last = requests.redeem_at_once(1, 100, 2)
     assert first.result()
     assert last.result()
     with pytest.raises(IntegrityError):
@@ -158,27 +137,27 @@ def test_others_are_written_when_one_of_a_group_cannot_be(requests: Requests, be
 
 @pytest.mark.usefixtures("all_gather")
 def test_whole_group_fails_at_once_when_another_process_writes_for_too_long(
-    requests: Requests, begun: list[Connection], path: Path, monkeypatch: pytest.MonkeyPatch
+    requests: Redemptions, begun: list[Connection], path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert requests.tokens() == []
-    monkeypatch.setattr(requests.autocommit._group_commit, "_patience", 0.1)
+    monkeypatch.setattr(requests.autocommit._transactions, "_patience", 0.1)
     with writing(path):
-        outcomes = requests.at_once(*(requests.redemption(code) for code in range(1, 9)))
+        outcomes = requests.redeem_at_once(*range(1, 9))
         assert all(is_held(outcome.exception()) for outcome in outcomes)
         assert requests.tokens() == [], "the connection serves on"
         assert requests.autocommit.scalar("PRAGMA busy_timeout") == 1500
     assert begun == []
-    requests.at_once(*(requests.redemption(code) for code in range(1, 9)))
+    requests.redeem_at_once(*range(1, 9))
     assert requests.tokens() == [1, 2, 3, 4, 5, 6, 7, 8]
 
 
-def test_others_pass_while_another_process_writes(requests: Requests, path: Path) -> None:
+def test_others_pass_while_another_process_writes(requests: Redemptions, path: Path) -> None:
     assert requests.tokens() == []
     with ThreadPoolExecutor(1) as threads:
         with writing(path):
-            writer = threads.submit(requests._visit, partial(requests.autocommit.together, requests.redemption(1)))
+            writer = threads.submit(requests.visit, partial(requests.redeem, 1))
             for _ in range(3):
-                while not requests.autocommit._group_commit._gathering:
+                while not requests.autocommit._transactions._gathering:
                     assert not writer.done()
                 with turn(requests.gate):
                     assert requests.tokens() == []
@@ -186,7 +165,7 @@ def test_others_pass_while_another_process_writes(requests: Requests, path: Path
     assert requests.tokens() == [1]
 
 
-def test_connection_is_given_up_when_the_database_is_busy_in_a_transaction(requests: Requests, path: Path) -> None:
+def test_connection_is_given_up_when_the_database_is_busy_in_a_transaction(requests: Redemptions, path: Path) -> None:
     with (
         writing(path),
         contextlib.closing(sqlite3.connect(path, timeout=0, isolation_level=None)) as other,
@@ -204,15 +183,15 @@ def test_connection_is_given_up_when_the_database_is_busy_in_a_transaction(reque
     assert is_held(raised.value)
     assert given_up is not None
     assert given_up.closed
-    assert requests.autocommit.together(requests.redemption(1))
+    assert requests.redeem(1)
 
 
 @pytest.mark.usefixtures("all_gather")
-def test_nobody_goes_on_before_the_group_is_committed(requests: Requests, path: Path) -> None:
+def test_nobody_goes_on_before_the_group_is_committed(requests: Redemptions, path: Path) -> None:
     def redeem_and_look(code: int) -> object:
-        requests.autocommit.together(requests.redemption(code))
+        requests.redeem(code)
         with contextlib.closing(sqlite3.connect(path)) as other:
             return other.execute("SELECT code FROM tokens WHERE code = ?", (code,)).fetchone()
 
-    outcomes = requests.take_turns(*(partial(redeem_and_look, code) for code in range(1, 9)))
+    outcomes = requests.at_once(*(partial(redeem_and_look, code) for code in range(1, 9)))
     assert [outcome.result() for outcome in outcomes] == [(code,) for code in range(1, 9)]
